@@ -1,0 +1,1 @@
+"""From a snapshot to a report: judge every check, waive, score, find the level reached. Pure; time is an argument."""

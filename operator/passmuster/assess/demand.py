@@ -1,0 +1,41 @@
+"""What a policy demands of an account, with the account's own rules already applied.
+
+Built by the engine from the custom resources or from the command line's flags; assess takes nothing else from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from passmuster.checks.catalogue import Catalogue
+from passmuster.checks.declaration import Check
+from passmuster.model.evidence import Waiver
+from passmuster.model.parameter import Parameters, Value, resolve
+from passmuster.model.verdict import Phase
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """The desired level and how it is asked for. Ids are check ids; `floors` are the loosest parameters allowed."""
+
+    level: Phase = Phase.PRODUCTION
+    minimum_score: float | None = None
+    optional: frozenset[str] = frozenset()
+    disabled: frozenset[str] = frozenset()
+    may_disable: frozenset[str] = frozenset()
+    parameters: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
+    floors: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
+    waivers: tuple[Waiver, ...] = ()
+
+    def judges(self, check: Check) -> bool:
+        """Whether the check is evaluated at all: not disabled, and asked for if it is optional."""
+        return check.id not in self.disabled and (not check.optional or check.id in self.optional)
+
+    def enabled(self, catalogue: Catalogue) -> tuple[Check, ...]:
+        """The checks whose calls an inspection makes."""
+        return tuple(check for check in catalogue if self.judges(check))
+
+    def parameters_of(self, check: Check) -> Parameters:
+        """The check's parameters: defaults, the policy's values, the account's floors."""
+        return resolve(check.id, check.parameters, self.parameters.get(check.id, {}), self.floors.get(check.id, {}))

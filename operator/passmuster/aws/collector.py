@@ -1,0 +1,389 @@
+"""Fills a snapshot: the union of the checks' calls, each request once, as fast as the account allows.
+
+One collection is one loop in the calling thread that hands requests to a few threads of its own. Only the loop waits:
+for a token of the request's bucket, or for the delay of a retry; a thread is busy only while a request is under way.
+An account that is throttled or hangs therefore holds up nobody but itself.
+
+What a previous snapshot still knows is not asked again::
+
+    a call by itself   is read again when older than its freshness (default: the inspection interval)
+    a row's fan-out    when its parent row changed or is new, and otherwise in rotation, so that every one
+                       is read within its maximum age (default 24 h)
+    a gap              always
+    a hint             names services whose readings do not count as known
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+import random
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+from passmuster.aws.limits import Limits
+from passmuster.aws.principal import Principal, acting_as
+from passmuster.aws.transport import CallError, CredentialsExpired, Transport
+from passmuster.inventory.call import JSON, Call, Request, union
+from passmuster.inventory.snapshot import Gap, Reading, Snapshot
+from passmuster.model.verdict import Reason
+
+THREADS = 8
+ATTEMPTS = {Reason.THROTTLED: 6}
+DEFAULT_ATTEMPTS = 3
+DEFAULT_MAX_AGE = timedelta(hours=24)
+FRESHNESS_SLACK = 0.9
+"""An inspection that starts a little early still reads again."""
+
+
+class Observer(Protocol):
+    """What counts requests; the metrics layer implements it."""
+
+    def request(self, service: str, operation: str, outcome: str, seconds: float) -> None:
+        """One request was sent and answered, or failed."""
+
+    def billed(self, dollars: float) -> None:
+        """AWS charges for a request that was sent."""
+
+
+class NoObserver:
+    """Counts nothing: the command line's observer."""
+
+    def request(self, service: str, operation: str, outcome: str, seconds: float) -> None:
+        """Ignores it."""
+
+    def billed(self, dollars: float) -> None:
+        """Ignores it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What one collection covers. `fresh` reads everything again but billed calls; `hinted` only these services."""
+
+    account_id: str
+    partition: str
+    regions: tuple[str, ...]
+    control_region: str
+    interval: timedelta = timedelta(hours=1)
+    deadline: float = 240.0
+    fresh: bool = False
+    hinted: frozenset[str] = frozenset()
+
+
+@dataclass(slots=True)
+class Collection:
+    """A snapshot with the cost of taking it: requests sent, and what AWS bills for some of them."""
+
+    snapshot: Snapshot
+    calls: int = 0
+    billed_calls: int = 0
+    billed_cost: float = 0.0
+    expired: bool = False
+
+
+@dataclass(slots=True)
+class _Job:
+    request: Request
+    call: Call
+    attempts: int = 0
+
+
+@dataclass(slots=True)
+class _Answer:
+    rows: dict[Call, tuple[JSON, ...]] = field(default_factory=dict)
+    error: CallError | None = None
+    requests: int = 0
+    seconds: float = 0.0
+
+
+Progress = Callable[[int, int], None]
+"""Called with the number of requests answered and known so far."""
+
+
+class Collector:
+    """Collects snapshots. Shared by all workers; holds no state of any account but the rate buckets."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        limits: Limits,
+        *,
+        observer: Observer | None = None,
+        threads: int = THREADS,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._transport = transport
+        self._limits = limits
+        self._observer = observer or NoObserver()
+        self._threads = threads
+        self._clock = clock
+
+    def collect(
+        self,
+        calls: Sequence[Call],
+        scope: Scope,
+        principal: Principal,
+        previous: Snapshot | None = None,
+        progress: Progress | None = None,
+    ) -> Collection:
+        """The snapshot of one account.
+
+        Whatever cannot be read becomes a gap; only a principal that expired ends the collection early, with
+        `expired` set and the rest unread.
+        """
+        run = _Run(self, union(tuple(calls)), scope, principal, previous, progress)
+        return run.finish()
+
+
+class _Run:
+    """One collection under way."""
+
+    def __init__(
+        self,
+        collector: Collector,
+        calls: tuple[Call, ...],
+        scope: Scope,
+        principal: Principal,
+        previous: Snapshot | None,
+        progress: Progress | None,
+    ) -> None:
+        self._transport = collector._transport
+        self._limits = collector._limits
+        self._observer = collector._observer
+        self._clock = collector._clock
+        self._threads = collector._threads
+        self._calls = calls
+        self._scope = scope
+        self._principal = principal
+        self._previous = previous
+        self._progress = progress
+        self._now = collector._clock()
+        self._siblings: dict[tuple[str, str], list[Call]] = defaultdict(list)
+        self._children: dict[Call, list[Call]] = defaultdict(list)
+        for call in calls:
+            self._siblings[(call.service, call.operation)].append(call)
+            if call.each is not None:
+                self._children[call.each].append(call)
+        snapshot = Snapshot(scope.account_id, scope.partition, scope.regions, scope.control_region, self._now)
+        self.collection = Collection(snapshot)
+        self._wanted: dict[Request, list[Call]] = {}
+        self._answers: dict[Request, tuple[datetime, _Answer]] = {}
+        self._queue: list[tuple[float, int, _Job]] = []
+        self._sequence = 0
+        self._jitter = random.Random(principal.access_key)
+        self._known = 0
+        self._done = 0
+
+    def finish(self) -> Collection:
+        started = time.monotonic()
+        for call in self._calls:
+            if call.each is None:
+                self._want_root(call)
+        running: dict[Future[_Answer], _Job] = {}
+        with ThreadPoolExecutor(self._threads, thread_name_prefix="collect") as pool:
+            while self._queue or running:
+                now = time.monotonic()
+                if now - started > self._scope.deadline or self.collection.expired:
+                    break
+                delay = self._submit(pool, running, now)
+                if running:
+                    done, _ = wait(running, timeout=delay, return_when=FIRST_COMPLETED)
+                    for future in done:
+                        self._settle(running.pop(future), future.result())
+                elif self._queue:
+                    time.sleep(min(delay or 0.0, 1.0))
+            pool.shutdown(wait=False, cancel_futures=True)
+        for _, _, job in self._queue:
+            self._gap(job, Reason.STALE, "DeadlineExceeded", "not read before the inspection's deadline")
+        for job in running.values():
+            self._gap(job, Reason.STALE, "DeadlineExceeded", "not answered before the inspection's deadline")
+        return self.collection
+
+    def _submit(self, pool: ThreadPoolExecutor, running: dict[Future[_Answer], _Job], now: float) -> float | None:
+        """Hands over what may be sent now; returns the seconds until something else may be, None if nothing waits."""
+        waiting: list[tuple[float, int, _Job]] = []
+        soonest: float | None = None
+        while self._queue and len(running) < self._threads:
+            entry = heapq.heappop(self._queue)
+            due, _, job = entry
+            request = job.request
+            bucket = self._limits.bucket(self._scope.account_id, request.region, request.service, now)
+            delay = max(due - now, bucket.ready_in(now))
+            if delay > 0:
+                waiting.append(entry)
+                soonest = delay if soonest is None else min(soonest, delay)
+                if due > now:
+                    break
+                continue
+            bucket.take(now)
+            running[pool.submit(self._ask, job)] = job
+        for entry in waiting:
+            heapq.heappush(self._queue, entry)
+        return soonest
+
+    def _ask(self, job: _Job) -> _Answer:
+        """Runs in a thread: one request with all its pages, reduced as they arrive."""
+        answer = _Answer()
+        siblings = self._siblings[(job.request.service, job.request.operation)]
+        rows: dict[Call, list[JSON]] = {call: [] for call in siblings}
+        begun = time.monotonic()
+        try:
+            with acting_as(self._principal, self._scope.account_id):
+                for page in self._transport.pages(job.request):
+                    answer.requests += 1
+                    for call in siblings:
+                        rows[call].extend(call.reduce(page))
+        except CallError as error:
+            partial = answer.requests and error.reason is Reason.SERVICE_ERROR
+            answer.requests += 1
+            answer.error = error
+            if partial:
+                answer.error = CallError(Reason.PARTIAL, error.code, error.message, transient=error.transient)
+        else:
+            answer.rows = {call: tuple(found) for call, found in rows.items()}
+        answer.seconds = time.monotonic() - begun
+        return answer
+
+    def _settle(self, job: _Job, answer: _Answer) -> None:
+        now = time.monotonic()
+        request = job.request
+        bucket = self._limits.bucket(self._scope.account_id, request.region, request.service, now)
+        self._count(job, answer)
+        error = answer.error
+        if isinstance(error, CredentialsExpired):
+            self.collection.expired = True
+            self._gap(job, error.reason, error.code, error.message)
+            return
+        if error is not None and error.reason is Reason.THROTTLED:
+            bucket.throttled(now)
+        elif error is None:
+            bucket.succeeded()
+        job.attempts += 1
+        if error is not None and error.transient and job.attempts < ATTEMPTS.get(error.reason, DEFAULT_ATTEMPTS):
+            self._push(job, now + self._jitter.uniform(0.05, 0.25 * 2**job.attempts))
+            return
+        self._done += 1
+        if self._progress is not None:
+            self._progress(self._done, self._known)
+        self._answers[request] = (self._clock(), answer)
+        for call in self._wanted[request]:
+            self._keep(call, request)
+
+    def _count(self, job: _Job, answer: _Answer) -> None:
+        outcome = "ok" if answer.error is None else answer.error.reason.value.lower()
+        self.collection.calls += answer.requests
+        self._observer.request(job.request.service, job.request.operation, outcome, answer.seconds)
+        if job.call.billed:
+            dollars = job.call.billed * answer.requests
+            self.collection.billed_calls += answer.requests
+            self.collection.billed_cost += dollars
+            self._observer.billed(dollars)
+
+    def _keep(self, call: Call, request: Request) -> None:
+        """Stores an answer for one of the calls that wanted it, and asks for what fans out from it."""
+        observed_at, answer = self._answers[request]
+        error = answer.error
+        if error is None:
+            reading = Reading(observed_at, answer.rows.get(call, ()))
+        elif error.code in call.absent:
+            reading = Reading(observed_at, absent=Reason.NOTHING_OF_THAT_KIND)
+        else:
+            gap = Gap(call, request, error.reason, error.code, error.message, observed_at)
+            reading = Reading(observed_at, gap=gap)
+        self._store(call, request, reading)
+
+    def _store(self, call: Call, request: Request, reading: Reading) -> None:
+        self.collection.snapshot.put(call, request, reading)
+        if reading.gap is not None:
+            return
+        for child in self._children[call]:
+            self._want_children(child, request, reading)
+
+    def _gap(self, job: _Job, reason: Reason, code: str, message: str) -> None:
+        for call in self._wanted[job.request]:
+            gap = Gap(call, job.request, reason, code, message, self._now)
+            self.collection.snapshot.put(call, job.request, Reading(self._now, gap=gap))
+
+    def _want_root(self, call: Call) -> None:
+        if not self._transport.offers(call.service, self._scope.partition):
+            for region in self.collection.snapshot.regions_of(call):
+                absent = Reading(self._now, absent=Reason.NOT_IN_PARTITION)
+                self._store(call, call.root_request(region), absent)
+            return
+        freshness = call.freshness or self._scope.interval
+        for region in self.collection.snapshot.regions_of(call):
+            request = call.root_request(region)
+            known = self._known_reading(call, request)
+            if known is not None and self._now - known.observed_at < freshness * FRESHNESS_SLACK:
+                self._store(call, request, known)
+            else:
+                self._want(call, request)
+
+    def _want_children(self, call: Call, parent: Request, reading: Reading) -> None:
+        old_parent = self._previous.get(call.each, parent) if self._previous is not None and call.each else None
+        before = {repr(row) for row in old_parent.rows} if old_parent is not None else set()
+        maximum = call.max_age if call.max_age is not None else max(DEFAULT_MAX_AGE, call.freshness or timedelta(0))
+        aged: list[tuple[datetime, Request, Reading]] = []
+        total = 0
+        for row in reading.rows:
+            unchanged = bool(before) and repr(row) in before
+            for request in call.requests(row, parent, parent.region):
+                if request in self.collection.snapshot.readings.get(call, {}):
+                    continue
+                total += 1
+                known = self._known_reading(call, request) if unchanged else None
+                if known is None or self._now - known.observed_at >= maximum * FRESHNESS_SLACK:
+                    self._want(call, request)
+                else:
+                    aged.append((known.observed_at, request, known))
+        share = self._scope.interval / maximum if maximum > timedelta(0) else 1.0
+        rotated = math.ceil(total * min(1.0, share)) if not call.billed else 0
+        aged.sort(key=lambda entry: entry[0])
+        for position, (observed_at, request, known) in enumerate(aged):
+            due = self._now - observed_at >= self._scope.interval * FRESHNESS_SLACK
+            if due and position < rotated:
+                self._want(call, request)
+            else:
+                self._store(call, request, known)
+
+    def _known_reading(self, call: Call, request: Request) -> Reading | None:
+        """What the previous snapshot says, unless it must be asked again anyway."""
+        if self._previous is None:
+            return None
+        reading = self._previous.get(call, request)
+        if reading is None or reading.gap is not None:
+            return None
+        if not call.billed and (self._scope.fresh or call.service in self._scope.hinted):
+            return None
+        return reading
+
+    def _want(self, call: Call, request: Request) -> None:
+        if request in self._answers:
+            self._keep(call, request)
+            return
+        wanted = self._wanted.get(request)
+        if wanted is not None:
+            if call not in wanted:
+                wanted.append(call)
+            return
+        self._wanted[request] = [call]
+        self._known += 1
+        self._push(_Job(request, call), 0.0)
+
+    def _push(self, job: _Job, due: float) -> None:
+        self._sequence += 1
+        heapq.heappush(self._queue, (due, self._sequence, job))
+
+
+def billed_readings(snapshot: Snapshot) -> Iterator[tuple[Call, Request, Reading]]:
+    """What AWS charged for, so that it survives a restart in the report's status."""
+    for call, by_request in snapshot.readings.items():
+        if call.billed:
+            for request, reading in by_request.items():
+                if reading.gap is None:
+                    yield call, request, reading

@@ -1,0 +1,1 @@
+"""Backup and disaster recovery checks of the readiness catalogue, one module each."""

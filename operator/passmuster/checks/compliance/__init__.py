@@ -1,0 +1,1 @@
+"""Compliance checks of the readiness catalogue, one module each."""

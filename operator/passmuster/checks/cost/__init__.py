@@ -1,0 +1,1 @@
+"""Cost checks of the readiness catalogue, one module each."""

@@ -1,0 +1,121 @@
+"""What a check is: metadata, the calls it needs, and a pure function from what was read to findings.
+
+Every module below `checks/<category>/` declares exactly one, with the decorator `check`. The function's name is the
+check's id (underscores become hyphens), its docstring says why the check matters and how it is judged where that can be
+read in two ways.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal
+
+from passmuster.inventory.call import Call
+from passmuster.inventory.snapshot import View
+from passmuster.model.evidence import Evidence
+from passmuster.model.finding import Finding
+from passmuster.model.parameter import Parameter, Parameters
+from passmuster.model.verdict import Category, Fix, Phase, Severity
+
+Evaluate = Callable[[View, Parameters, Evidence], Iterator[Finding]]
+
+
+@dataclass(frozen=True, slots=True)
+class Controls:
+    """The same question in the words of others: AWS Config managed rules, Security Hub controls and best practices of
+    the Well-Architected Framework (2024-06 edition of its numbering)."""
+
+    config: tuple[str, ...] = ()
+    security_hub: tuple[str, ...] = ()
+    well_architected: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One question about an account.
+
+    per
+        `region`: evaluated once in each governed region; `account`: once with all regions in view.
+    nothing
+        the sentence of the one NotApplicable finding where the check finds nothing to judge. Without it the check must
+        always yield a finding, and silence is a defect.
+    optional
+        NotApplicable unless the policy asks for it.
+    attestable
+        how long an attestation may stand in for native evidence; None: not at all.
+    payer
+        the fact lives in the organization's payer account.
+    also
+        further categories the check is shown and scored in; it counts once in the total.
+    """
+
+    id: str
+    title: str
+    description: str
+    category: Category
+    phase: Phase
+    severity: Severity
+    fix: tuple[Fix, ...]
+    calls: tuple[Call, ...]
+    evaluate: Evaluate
+    per: Literal["region", "account"]
+    nothing: str
+    parameters: tuple[Parameter, ...]
+    optional: bool
+    attestable: timedelta | None
+    payer: bool
+    also: tuple[Category, ...]
+    controls: Controls
+    module: str
+
+    @property
+    def categories(self) -> tuple[Category, ...]:
+        """Every category the check is shown in."""
+        return (self.category, *self.also)
+
+
+def check(
+    *,
+    title: str,
+    category: Category,
+    phase: Phase,
+    severity: Severity,
+    fix: str,
+    calls: tuple[Call, ...],
+    per: Literal["region", "account"] = "region",
+    nothing: str = "",
+    parameters: tuple[Parameter, ...] = (),
+    optional: bool = False,
+    attestable: timedelta | None = None,
+    payer: bool = False,
+    also: tuple[Category, ...] = (),
+    controls: Controls | None = None,
+) -> Callable[[Evaluate], Check]:
+    """Turns an evaluate function into a Check; `fix` lists the fix classes, for example "A" or "AI"."""
+
+    def declare(evaluate: Evaluate) -> Check:
+        return Check(
+            id=evaluate.__name__.replace("_", "-"),
+            title=title,
+            description=inspect.cleandoc(evaluate.__doc__ or ""),
+            category=category,
+            phase=phase,
+            severity=severity,
+            fix=tuple(Fix(letter) for letter in fix),
+            calls=calls,
+            evaluate=evaluate,
+            per=per,
+            nothing=nothing,
+            parameters=parameters,
+            optional=optional,
+            attestable=attestable,
+            payer=payer,
+            also=also,
+            controls=controls or Controls(),
+            module=evaluate.__module__,
+        )
+
+    return declare

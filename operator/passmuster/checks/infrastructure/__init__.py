@@ -1,0 +1,1 @@
+"""Infrastructure checks of the readiness catalogue, one module each."""

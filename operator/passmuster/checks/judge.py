@@ -1,0 +1,138 @@
+"""Runs one check on one snapshot and makes sure that the answer is whole: no silence, no verdict from a gap.
+
+Called by assess. This is the one place where an `Unread` becomes an Unknown finding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from passmuster.checks.declaration import Check
+from passmuster.inventory.call import Call
+from passmuster.inventory.permissions import actions
+from passmuster.inventory.snapshot import Gap, Incomplete, Snapshot, Unread, View
+from passmuster.model.evidence import Evidence
+from passmuster.model.finding import Finding, Origin, not_applicable, unknown
+from passmuster.model.parameter import Parameters
+from passmuster.model.verdict import Reason
+
+ORGANIZATION = Call(
+    "organizations",
+    "DescribeOrganization",
+    keep=("Organization",),
+    absent=("AWSOrganizationsNotInUseException",),
+)
+"""Tells whether an account is a member whose bill is paid elsewhere."""
+
+_GRAVEST = (
+    Reason.DENIED,
+    Reason.REGION_UNREADABLE,
+    Reason.THROTTLED,
+    Reason.SERVICE_ERROR,
+    Reason.PARTIAL,
+    Reason.STALE,
+    Reason.IN_TRANSIT,
+)
+
+
+def calls_of(check: Check) -> tuple[Call, ...]:
+    """Everything the judge needs to have read for a check."""
+    return (*check.calls, ORGANIZATION) if check.payer else check.calls
+
+
+def judge(
+    check: Check, snapshot: Snapshot, parameters: Parameters, evidence: Evidence, payer: Snapshot | None = None
+) -> tuple[Finding, ...]:
+    """Every finding of the check; at least one.
+
+    `payer` is the snapshot of the account that pays the bill, where the policy's account names one.
+    """
+    if check.payer:
+        elsewhere = _judged_elsewhere(snapshot, payer)
+        if elsewhere is not None:
+            return (elsewhere,)
+        if payer is not None and _is_member(snapshot):
+            snapshot = payer
+    regions: tuple[str | None, ...] = snapshot.regions if check.per == "region" else (None,)
+    findings: list[Finding] = []
+    views = [View(snapshot, check.calls, region) for region in regions]
+    for view in views:
+        findings.extend(_evaluated(check, view, parameters, evidence))
+    for view in views:
+        findings.extend(_unknown(subject) for subject in view.incomplete)
+    return tuple(findings) if findings else (_silence(check, views[0]),)
+
+
+def _evaluated(check: Check, view: View, parameters: Parameters, evidence: Evidence) -> Iterator[Finding]:
+    try:
+        yield from check.evaluate(view, parameters, evidence)
+    except Unread as unread:
+        view.incomplete.append(Incomplete(view.account_id, view.region or unread.gaps[0].request.region, unread.gaps))
+
+
+def _unknown(subject: Incomplete) -> Finding:
+    gaps = sorted(subject.gaps, key=lambda gap: _GRAVEST.index(gap.reason))
+    gravest = gaps[0]
+    return unknown(
+        gravest.origin,
+        subject.resource,
+        "; ".join(dict.fromkeys(explain(gap) for gap in gaps)),
+        gravest.reason,
+        observed=", ".join(dict.fromkeys(gap.code for gap in gaps)),
+        expected="an answer from " + ", ".join(dict.fromkeys(gap.call.name for gap in gaps)),
+    )
+
+
+def explain(gap: Gap) -> str:
+    """One sentence about a gap that says what would close it."""
+    match gap.reason:
+        case Reason.DENIED:
+            return f"{gap.call.name} was denied ({gap.code}): the role needs {' and '.join(actions(gap.call))}"
+        case Reason.THROTTLED:
+            return f"{gap.call.name} was throttled ({gap.code}); it is read again at the next inspection"
+        case Reason.REGION_UNREADABLE:
+            return f"{gap.request.region} cannot be read ({gap.code}): enable the region or leave it out of the policy"
+        case Reason.PARTIAL:
+            return f"{gap.call.name} answered only in part ({gap.code}); nothing is judged from half a list"
+        case Reason.STALE:
+            return f"{gap.call.name} was last read too long ago ({gap.code})"
+        case _:
+            return f"{gap.call.name} failed ({gap.code})"
+
+
+def _silence(check: Check, view: View) -> Finding:
+    account = Origin(check.calls[0].name, view.region or "", None) if not check.calls else view.origin(check.calls[0])
+    if check.calls and all(view.absent_everywhere(call, Reason.NOT_IN_PARTITION) for call in check.calls):
+        message = f"{check.calls[0].service} does not exist in the partition {view.partition}"
+        return not_applicable(account, view.account_id, message, Reason.NOT_IN_PARTITION)
+    if check.nothing:
+        return not_applicable(account, view.account_id, check.nothing)
+    message = f"the check {check.id} came to no verdict, which is a defect of Passmuster"
+    return unknown(account, view.account_id, message, Reason.SERVICE_ERROR)
+
+
+def _organization(snapshot: Snapshot) -> View:
+    return View(snapshot, (ORGANIZATION,))
+
+
+def _is_member(snapshot: Snapshot) -> bool:
+    row = _organization(snapshot).row(ORGANIZATION)
+    owner = (row.get("Organization") or {}).get("MasterAccountId") if row is not None else None
+    return owner is not None and owner != snapshot.account_id
+
+
+def _judged_elsewhere(snapshot: Snapshot, payer: Snapshot | None) -> Finding | None:
+    try:
+        member = _is_member(snapshot)
+    except Unread as unread:
+        return _unknown(Incomplete(snapshot.account_id, snapshot.control_region, unread.gaps))
+    if member and payer is None:
+        message = "The bill of a member account is judged in the payer account: name it with payerAccountRef"
+        origin = _organization(snapshot).origin(ORGANIZATION)
+        return not_applicable(origin, snapshot.account_id, message, Reason.JUDGED_IN_PAYER_ACCOUNT)
+    return None
+
+
+def distinct_calls(checks: Iterable[Check]) -> tuple[Call, ...]:
+    """The calls of these checks, each once, in a stable order."""
+    return tuple(dict.fromkeys(call for check in checks for call in calls_of(check)))

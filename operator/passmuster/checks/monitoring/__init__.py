@@ -1,0 +1,1 @@
+"""Monitoring checks of the readiness catalogue, one module each."""

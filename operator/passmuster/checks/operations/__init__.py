@@ -1,0 +1,1 @@
+"""Operations checks of the readiness catalogue, one module each."""

@@ -1,0 +1,1 @@
+"""Performance checks of the readiness catalogue, one module each."""

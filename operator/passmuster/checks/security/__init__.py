@@ -1,0 +1,1 @@
+"""Security checks of the readiness catalogue, one module each."""

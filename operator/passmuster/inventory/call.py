@@ -1,0 +1,246 @@
+"""A Call: one read-only AWS operation, optionally fanned out over another, with the fields kept.
+
+Checks declare calls as module constants; the collector makes the union of them once; the IAM policy is derived from
+them. A call is data: it can be compared, hashed and listed without touching AWS.
+
+::
+
+    DETECTORS = Call("guardduty", "ListDetectors", items="DetectorIds")
+    DETECTOR = Call("guardduty", "GetDetector", each=DETECTORS, param="DetectorId", keep=("Status", "Features"))
+
+A page of the response is reduced to *rows* as it arrives: `items` says which list holds them (without it the whole
+response is one row), `keep` which fields of a row stay. What is not kept is never stored and never logged.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+from functools import cached_property, lru_cache
+from typing import Any
+
+import jmespath
+
+JSON = Any
+"""A decoded response or part of one."""
+
+
+class Where(StrEnum):
+    """In which regions a call is made."""
+
+    REGIONAL = "regional"
+    """In every governed region."""
+    GLOBAL = "global"
+    """Once, in the partition's control region: the service has one answer for the account."""
+    CONTROL = "control"
+    """In the control region beside the governed ones: facts of global services that live there, such as the alarms on
+    health checks."""
+
+
+GLOBAL_SERVICES = frozenset(
+    {
+        "account",
+        "budgets",
+        "ce",
+        "cloudfront",
+        "cur",
+        "globalaccelerator",
+        "health",
+        "iam",
+        "organizations",
+        "route53",
+        "route53domains",
+        "savingsplans",
+        "support",
+        "trustedadvisor",
+    }
+)
+"""Services with one answer for the account, whatever the region."""
+
+
+@lru_cache(maxsize=4096)
+def _compiled(expression: str) -> Callable[[JSON], JSON]:
+    compiled = jmespath.compile(expression)
+    if re.fullmatch(r"[A-Za-z_]\w*", expression):
+        return lambda data: data.get(expression) if isinstance(data, dict) else None
+    return lambda data: compiled.search(data)
+
+
+def query(expression: str, data: JSON) -> JSON:
+    """The JMESPath expression applied to the data; a plain field name takes a short cut."""
+    return data if expression == "@" else _compiled(expression)(data)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One concrete request of a call: which operation, in which region, with which parameters."""
+
+    service: str
+    operation: str
+    region: str
+    parameters: tuple[tuple[str, Any], ...] = ()
+
+    def arguments(self) -> dict[str, Any]:
+        """The keyword arguments for boto3."""
+        return {name: _thaw(value) for name, value in self.parameters}
+
+
+def _freeze(value: Any) -> Any:
+    if isinstance(value, dict):
+        return _FrozenMap(tuple(sorted((k, _freeze(v)) for k, v in value.items())))
+    if isinstance(value, (list, tuple)):
+        return tuple(_freeze(v) for v in value)
+    return value
+
+
+def _thaw(value: Any) -> Any:
+    if isinstance(value, _FrozenMap):
+        return {k: _thaw(v) for k, v in value.pairs}
+    if isinstance(value, tuple):
+        return [_thaw(v) for v in value]
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class _FrozenMap:
+    pairs: tuple[tuple[str, Any], ...]
+
+
+def freeze(parameters: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    """Request parameters as a hashable value, in the order of their names."""
+    return tuple(sorted((name, _freeze(value)) for name, value in parameters.items()))
+
+
+@dataclass(frozen=True)
+class Call:
+    """One operation that checks read.
+
+    service, operation
+        the service as boto3 names it, the operation as AWS documents it: `Call("elbv2", "DescribeListeners")`.
+    args
+        constant request parameters.
+    items
+        JMESPath of the list in a page whose members are rows; empty: the page is one row.
+    keep
+        fields of a row that stay: names of top-level members, or one JMESPath that builds the row.
+    each, over, param
+        fan-out: for every row of `each`, `over` (JMESPath, default the row itself) gives a value or a list of values,
+        and each value is one request. `param` is the request parameter that takes it, or a mapping of parameters to
+        JMESPath over `{value, row, request}` (request: the parameters the parent row was read with). `batch` > 1
+        packs that many values into one request as a list (all other parameters being equal).
+    absent
+        error codes that mean *not in use here*: an empty answer, not a refusal.
+    where
+        the regions; by default global services are read once and all others in every governed region. A fan-out is
+        made where its parent row was read, unless `region_of` (JMESPath over the row) names another region.
+    freshness
+        how old an observation may be before it is read again (default: the policy's interval); `max_age` the same for
+        each row of a fan-out, which is re-read in rotation (default 24 h).
+    billed
+        dollars that AWS charges for one request.
+    actions
+        IAM actions, where they do not follow from the operation's name.
+    """
+
+    service: str
+    operation: str
+    items: str = ""
+    keep: tuple[str, ...] | str = ()
+    args: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    each: Call | None = None
+    over: str = "@"
+    param: str | Mapping[str, str] = field(default="", hash=False)
+    batch: int = 1
+    absent: tuple[str, ...] = ()
+    where: Where | None = None
+    region_of: str = ""
+    freshness: timedelta | None = None
+    max_age: timedelta | None = None
+    billed: float = 0.0
+    actions: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if (self.each is None) != (self.param == ""):
+            raise ValueError(f"{self.name}: each and param go together")
+        if isinstance(self.param, Mapping) and self.batch > 1 and "value" not in self.param.values():
+            raise ValueError(f"{self.name}: a batched call binds `value` to one parameter")
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.service, self.operation, self.items, self.keep, self.over, self.where, hash(self.each)))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def name(self) -> str:
+        """`service:Operation`, as evidence names it: `elbv2:DescribeListeners`."""
+        return f"{self.service}:{self.operation}"
+
+    @property
+    def scope(self) -> Where:
+        """Where the call is made, with the default resolved."""
+        if self.where is not None:
+            return self.where
+        if self.each is not None:
+            return self.each.scope
+        return Where.GLOBAL if self.service in GLOBAL_SERVICES else Where.REGIONAL
+
+    def chain(self) -> tuple[Call, ...]:
+        """The calls this one fans out from, outermost first, itself last."""
+        return (*self.each.chain(), self) if self.each is not None else (self,)
+
+    def root_request(self, region: str) -> Request:
+        """The one request of a call that fans out from nothing."""
+        return Request(self.service, self.operation, region, freeze(self.args))
+
+    def requests(self, row: JSON, request: Request, region: str) -> Iterator[Request]:
+        """The requests that one parent row leads to."""
+        if self.region_of:
+            region = query(self.region_of, row) or region
+        found = query(self.over, row)
+        values = found if isinstance(found, list) else [found]
+        values = [value for value in values if value not in (None, "", False)]
+        if self.batch > 1:
+            for start in range(0, len(values), self.batch):
+                yield self._bound(values[start : start + self.batch], row, request, region)
+        else:
+            for value in values:
+                yield self._bound(value, row, request, region)
+
+    def _bound(self, value: Any, row: JSON, request: Request, region: str) -> Request:
+        parameters = dict(self.args)
+        if isinstance(self.param, str):
+            parameters[self.param] = value
+        else:
+            context = {"value": value, "row": row, "request": request.arguments()}
+            for name, expression in self.param.items():
+                bound = value if expression == "value" else query(expression, context)
+                if bound is not None:
+                    parameters[name] = bound
+        return Request(self.service, self.operation, region, freeze(parameters))
+
+    def reduce(self, page: Mapping[str, JSON]) -> list[JSON]:
+        """The rows of one page of a response, reduced to the kept fields."""
+        if self.items:
+            members = query(self.items, page)
+            rows: list[JSON] = members if isinstance(members, list) else []
+        else:
+            rows = [{name: value for name, value in page.items() if name != "ResponseMetadata"}]
+        if not self.keep:
+            return rows
+        if isinstance(self.keep, str):
+            return [query(self.keep, row) for row in rows]
+        return [{name: row[name] for name in self.keep if name in row} for row in rows]
+
+
+def union(calls: Sequence[Call]) -> tuple[Call, ...]:
+    """Every call and every call it fans out from, each once, parents before children."""
+    seen: dict[Call, None] = {}
+    for call in calls:
+        for link in call.chain():
+            seen.setdefault(link)
+    return tuple(seen)

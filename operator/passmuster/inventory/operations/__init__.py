@@ -1,0 +1,4 @@
+"""Calls that several checks read, one module per service, so that their kept fields are agreed on in one place.
+
+A call that a single check reads is declared beside that check; two declarations of one operation are still made once.
+"""

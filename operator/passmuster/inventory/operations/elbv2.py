@@ -1,0 +1,78 @@
+"""Load balancers, their listeners, rules, target groups and the health of targets."""
+
+from passmuster.inventory.call import Call
+
+LOAD_BALANCERS = Call(
+    "elbv2",
+    "DescribeLoadBalancers",
+    items="LoadBalancers",
+    keep=(
+        "LoadBalancerArn",
+        "LoadBalancerName",
+        "DNSName",
+        "CanonicalHostedZoneId",
+        "CreatedTime",
+        "Scheme",
+        "VpcId",
+        "State",
+        "Type",
+        "AvailabilityZones",
+        "SecurityGroups",
+    ),
+)
+LOAD_BALANCER_ATTRIBUTES = Call(
+    "elbv2",
+    "DescribeLoadBalancerAttributes",
+    each=LOAD_BALANCERS,
+    over="LoadBalancerArn",
+    param="LoadBalancerArn",
+    items="Attributes",
+)
+LISTENERS = Call(
+    "elbv2",
+    "DescribeListeners",
+    each=LOAD_BALANCERS,
+    over="LoadBalancerArn",
+    param="LoadBalancerArn",
+    items="Listeners",
+    keep=("ListenerArn", "LoadBalancerArn", "Port", "Protocol", "Certificates", "SslPolicy", "DefaultActions"),
+)
+RULES = Call(
+    "elbv2",
+    "DescribeRules",
+    each=LISTENERS,
+    over="[@][?Protocol=='HTTP'].ListenerArn",
+    param="ListenerArn",
+    items="Rules",
+    keep=("RuleArn", "Priority", "Conditions", "Actions", "IsDefault"),
+)
+"""The rules of HTTP listeners only: what TLS listeners forward is not clear text."""
+
+TARGET_GROUPS = Call(
+    "elbv2",
+    "DescribeTargetGroups",
+    items="TargetGroups",
+    keep=(
+        "TargetGroupArn",
+        "TargetGroupName",
+        "Protocol",
+        "Port",
+        "VpcId",
+        "TargetType",
+        "HealthCheckEnabled",
+        "HealthCheckPath",
+        "HealthCheckProtocol",
+        "Matcher",
+        "LoadBalancerArns",
+    ),
+)
+TARGET_HEALTH = Call(
+    "elbv2",
+    "DescribeTargetHealth",
+    each=TARGET_GROUPS,
+    over="TargetGroupArn",
+    param="TargetGroupArn",
+    items="TargetHealthDescriptions",
+    keep=("Target", "TargetHealth"),
+)
+SSL_POLICIES = Call("elbv2", "DescribeSSLPolicies", items="SslPolicies", keep=("Name", "SslProtocols"))

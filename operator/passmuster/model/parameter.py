@@ -1,0 +1,136 @@
+"""Typed parameters of checks: their kind, default, and which direction is stricter.
+
+A check declares them beside its logic; the CRD generator turns them into schema properties, assess resolves a
+policy's values against the account's floors.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+
+class Kind(StrEnum):
+    """The shape of a parameter's value."""
+
+    INTEGER = "integer"
+    NUMBER = "number"
+    BOOLEAN = "boolean"
+    STRING = "string"
+    STRINGS = "strings"
+    INTEGERS = "integers"
+    CHOICE = "choice"
+    STRING_MAP = "stringMap"
+    STRING_LISTS = "stringLists"
+    METRICS = "metrics"
+
+
+class Stricter(StrEnum):
+    """Which of two values demands more."""
+
+    LOWER = "lower"
+    HIGHER = "higher"
+    MORE = "more"
+    FEWER = "fewer"
+    LATER = "later"
+    TRUE = "true"
+    SAME = "same"
+
+
+Value = Any
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter of one check.
+
+    `default` is what holds when neither policy nor account says anything; `choices` lists a choice from the loosest
+    to the strictest; `minimum` and `maximum` bound numbers; `pattern` and `max_length` bound strings.
+    """
+
+    name: str
+    kind: Kind
+    default: Value
+    stricter: Stricter
+    description: str
+    choices: tuple[str, ...] = ()
+    minimum: int | None = None
+    maximum: int | None = None
+    max_items: int = 50
+    max_length: int = 256
+
+    def at_least_as_strict(self, value: Value, floor: Value) -> bool:
+        """Whether `value` demands at least what `floor` demands; parameters without a direction always do."""
+        match self.stricter:
+            case Stricter.LOWER:
+                return bool(value <= floor)
+            case Stricter.HIGHER:
+                return bool(value >= floor)
+            case Stricter.MORE:
+                return set(floor) <= set(value)
+            case Stricter.FEWER:
+                return set(value) <= set(floor)
+            case Stricter.LATER:
+                return self.choices.index(value) >= self.choices.index(floor)
+            case Stricter.TRUE:
+                return bool(value) or not floor
+            case Stricter.SAME:
+                return True
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """A parameter that the account's floor made stricter than the policy asked."""
+
+    check: str
+    parameter: str
+    asked: Value
+    floor: Value
+
+    def __str__(self) -> str:
+        return (
+            f"{self.check}.{self.parameter}: {self.asked!r} is looser than the account allows, {self.floor!r} is used"
+        )
+
+
+class Parameters(Mapping[str, Value]):
+    """The resolved parameters of one check: defaults, then the policy's values, then the account's floors."""
+
+    __slots__ = ("_values", "raised")
+
+    def __init__(self, values: Mapping[str, Value], raised: tuple[Raised, ...] = ()) -> None:
+        self._values = dict(values)
+        self.raised = raised
+
+    def __getitem__(self, name: str) -> Value:
+        return self._values[name]
+
+    def __iter__(self) -> Any:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def matches(self, name: str, text: str) -> bool:
+        """Whether any pattern of a list parameter is found in the text."""
+        return any(re.search(pattern, text) for pattern in self._values[name])
+
+
+def resolve(
+    check: str, declared: tuple[Parameter, ...], asked: Mapping[str, Value], floors: Mapping[str, Value]
+) -> Parameters:
+    """Defaults, overridden by what the policy asks, never looser than the account's floor."""
+    values: dict[str, Value] = {}
+    raised: list[Raised] = []
+    for parameter in declared:
+        value = asked.get(parameter.name, parameter.default)
+        floor = floors.get(parameter.name)
+        if floor is not None and (value is None or not parameter.at_least_as_strict(value, floor)):
+            if parameter.name in asked:
+                raised.append(Raised(check, parameter.name, value, floor))
+            value = floor
+        values[parameter.name] = value
+    return Parameters(values, tuple(raised))

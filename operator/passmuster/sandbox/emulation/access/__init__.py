@@ -1,0 +1,1 @@
+"""Who may do what in the simulated AWS: policy evaluation, principals, STS. front.py asks before serving a call."""
