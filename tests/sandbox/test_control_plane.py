@@ -233,7 +233,14 @@ def test_a_kubeconfig_is_private_complete_and_verifies_the_server(
     assert control_plane.kubeconfig("alice") != path
     if programs.kubectl is None:
         pytest.skip("no kubectl here")
-    command = [programs.kubectl, f"--kubeconfig={path}", "auth", "whoami", "-o", "jsonpath={.status.userInfo.username}"]
+    command = [
+        str(programs.kubectl),
+        f"--kubeconfig={path}",
+        "auth",
+        "whoami",
+        "-o",
+        "jsonpath={.status.userInfo.username}",
+    ]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == OPERATOR
 
 

@@ -9,6 +9,7 @@ What a previous snapshot still knows is not asked again::
     a call by itself   is read again when older than its freshness (default: the inspection interval)
     a row's fan-out    when its parent row changed or is new, and otherwise in rotation, so that every one
                        is read within its maximum age (default 24 h)
+    a billed fan-out   when older than its freshness, whatever became of its parent row
     a gap              always
     a hint             names services whose readings do not count as known
 """
@@ -234,7 +235,7 @@ class _Run:
         begun = time.monotonic()
         try:
             with acting_as(self._principal, self._scope.account_id):
-                for page in self._transport.pages(job.request):
+                for page in self._transport.pages(job.request.sent(self._now, self._scope.account_id)):
                     answer.requests += 1
                     for call in siblings:
                         rows[call].extend(call.reduce(page))
@@ -336,7 +337,7 @@ class _Run:
                 if request in self.collection.snapshot.readings.get(call, {}):
                     continue
                 total += 1
-                known = self._known_reading(call, request) if unchanged else None
+                known = self._known_reading(call, request) if unchanged or call.billed else None
                 if known is None or self._now - known.observed_at >= maximum * FRESHNESS_SLACK:
                     self._want(call, request)
                 else:

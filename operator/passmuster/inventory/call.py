@@ -10,14 +10,29 @@ them. A call is data: it can be compared, hashed and listed without touching AWS
 
 A page of the response is reduced to *rows* as it arrives: `items` says which list holds them (without it the whole
 response is one row), `keep` which fields of a row stay. What is not kept is never stored and never logged.
+
+A call whose parameters are times says how long ago instead of when, at any depth of `args`::
+
+    COSTS = Call("ce", "GetCostAndUsage", args={"TimePeriod": {"Start": DaysAgo(7), "End": DaysAgo(0)}, ...})
+    PEAKS = Call("cloudwatch", "GetMetricData", each=DATABASES, over="DBInstanceIdentifier",
+                 args={"StartTime": TimeAgo(timedelta(days=14)), "EndTime": TimeAgo(timedelta(0))},
+                 param={"MetricDataQueries": "[{Id: 'peak', MetricStat: {Period: `86400`, Stat: 'Maximum', Metric: "
+                        "{Namespace: 'AWS/RDS', MetricName: 'DatabaseConnections', "
+                        "Dimensions: [{Name: 'DBInstanceIdentifier', Value: value}]}}}]"},
+                 items="MetricDataResults", billed=0.00001, freshness=timedelta(hours=24))
+
+Where an operation wants to be told which account is meant, `args={"AccountId": THIS_ACCOUNT}` says so.
+
+The marker is part of the request's identity, so that an answer is found again until its freshness is over; the value is
+filled in by `Request.sent`, when the collector sends the request.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import timedelta
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cached_property, lru_cache
 from typing import Any
@@ -75,6 +90,36 @@ def query(expression: str, data: JSON) -> JSON:
 
 
 @dataclass(frozen=True, slots=True)
+class DaysAgo:
+    """A day before the inspection, as services that take dates want it: `2026-11-14`."""
+
+    days: int
+
+    def resolved(self, now: datetime) -> str:
+        """The date, in the zone of `now`."""
+        return (now - timedelta(days=self.days)).date().isoformat()
+
+
+@dataclass(frozen=True, slots=True)
+class TimeAgo:
+    """A time before the inspection, for services that take times; rounded down to the minute, as metrics are."""
+
+    span: timedelta
+
+    def resolved(self, now: datetime) -> datetime:
+        """The time, in the zone of `now`."""
+        return (now - self.span).replace(second=0, microsecond=0)
+
+
+@dataclass(frozen=True, slots=True)
+class ThisAccount:
+    """The account that is inspected, for operations that must be told."""
+
+
+THIS_ACCOUNT = ThisAccount()
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """One concrete request of a call: which operation, in which region, with which parameters."""
 
@@ -86,6 +131,11 @@ class Request:
     def arguments(self) -> dict[str, Any]:
         """The keyword arguments for boto3."""
         return {name: _thaw(value) for name, value in self.parameters}
+
+    def sent(self, now: datetime, account_id: str) -> Request:
+        """The request as it is sent: with each `DaysAgo`, `TimeAgo` and `THIS_ACCOUNT` replaced by its value."""
+        parameters = tuple((name, _resolved(value, now, account_id)) for name, value in self.parameters)
+        return replace(self, parameters=parameters)
 
 
 def _freeze(value: Any) -> Any:
@@ -109,6 +159,20 @@ class _FrozenMap:
     pairs: tuple[tuple[str, Any], ...]
 
 
+def _resolved(value: Any, now: datetime, account_id: str) -> Any:
+    match value:
+        case DaysAgo() | TimeAgo():
+            return value.resolved(now)
+        case ThisAccount():
+            return account_id
+        case _FrozenMap():
+            return _FrozenMap(tuple((name, _resolved(member, now, account_id)) for name, member in value.pairs))
+        case tuple():
+            return tuple(_resolved(member, now, account_id) for member in value)
+        case _:
+            return value
+
+
 def freeze(parameters: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
     """Request parameters as a hashable value, in the order of their names."""
     return tuple(sorted((name, _freeze(value)) for name, value in parameters.items()))
@@ -121,7 +185,7 @@ class Call:
     service, operation
         the service as boto3 names it, the operation as AWS documents it: `Call("elbv2", "DescribeListeners")`.
     args
-        constant request parameters.
+        constant request parameters; a time among them is a `DaysAgo` or a `TimeAgo`, the account `THIS_ACCOUNT`.
     items
         JMESPath of the list in a page whose members are rows; empty: the page is one row.
     keep
@@ -135,7 +199,8 @@ class Call:
         error codes that mean *not in use here*: an empty answer, not a refusal.
     where
         the regions; by default global services are read once and all others in every governed region. A fan-out is
-        made where its parent row was read, unless `region_of` (JMESPath over the row) names another region.
+        made where its parent row was read, unless `region_of` (JMESPath over the row) names another region, by itself
+        or in an ARN.
     freshness
         how old an observation may be before it is read again (default: the policy's interval); `max_age` the same for
         each row of a fan-out, which is re-read in rotation (default 24 h).
@@ -200,7 +265,7 @@ class Call:
     def requests(self, row: JSON, request: Request, region: str) -> Iterator[Request]:
         """The requests that one parent row leads to."""
         if self.region_of:
-            region = query(self.region_of, row) or region
+            region = _region_named(query(self.region_of, row)) or region
         found = query(self.over, row)
         values = found if isinstance(found, list) else [found]
         values = [value for value in values if value not in (None, "", False)]
@@ -235,6 +300,12 @@ class Call:
         if isinstance(self.keep, str):
             return [query(self.keep, row) for row in rows]
         return [{name: row[name] for name in self.keep if name in row} for row in rows]
+
+
+def _region_named(place: Any) -> str:
+    """The region that a region's name or an ARN names; empty if it names none."""
+    text = str(place or "")
+    return text.split(":", 5)[3] if text.count(":") >= 5 else text
 
 
 def union(calls: Sequence[Call]) -> tuple[Call, ...]:

@@ -9,16 +9,18 @@ three-valued logic by evaluation order, and a check's author cannot forget it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from passmuster.inventory.call import JSON, Call, Request, Where
 from passmuster.model.errors import UndeclaredCall
 from passmuster.model.finding import Origin
 from passmuster.model.verdict import Reason
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +276,20 @@ def any_of(*alternatives: Callable[[], bool]) -> bool:
 def all_of(*conditions: Callable[[], bool]) -> bool:
     """False if one condition is observed false, True if all were read and hold, else Unread with every gap met."""
     return _decided(conditions, decisive=False)
+
+
+def first_of(candidates: Iterable[T], holds: Callable[[T], bool]) -> T | None:
+    """The first candidate of which the question holds, None if all were read and none does, else Unread."""
+    gaps: list[Gap] = []
+    for candidate in candidates:
+        try:
+            if holds(candidate):
+                return candidate
+        except Unread as unread:
+            gaps.extend(unread.gaps)
+    if gaps:
+        raise Unread(gaps)
+    return None
 
 
 def _decided(questions: Sequence[Callable[[], bool]], *, decisive: bool) -> bool:

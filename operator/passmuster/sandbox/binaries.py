@@ -353,12 +353,14 @@ def _build(cache: Path, why_not_fetched: str, say: Say) -> Binaries:
     started = time.monotonic()
     say(f"Building Kubernetes {KUBERNETES} and etcd {ETCD} once with {version}; the first time takes about 5 minutes.")
     folder = cache / BUILT
-    with _filling(folder) as filling, tempfile.TemporaryDirectory(prefix="passmuster-toolchain-") as module:
-        # The package may be installed read-only, and go wants to write beside go.mod.
+    with _filling(folder) as filling, tempfile.TemporaryDirectory(prefix="passmuster-toolchain-") as temporary:
+        # A copy, because the package may be installed read-only and go wants to write beside go.mod.
+        module = Path(temporary) / "module"
+        module.mkdir()
         for name in ("go.mod", "go.sum"):
-            shutil.copyfile(Path(__file__).with_name("toolchain") / name, Path(module) / name)
+            shutil.copyfile(Path(__file__).with_name("toolchain") / name, module / name)
         for build in _BUILDS:
-            _go_build(go, build, module=Path(module), into=filling, say=say)
+            _go_build(go, build, module=module, into=filling, say=say)
     say(f"Built in {_elapsed(started)}: {folder}")
     return _found_in(folder)
 
@@ -391,17 +393,17 @@ def _go_build(go: str, build: _Build, *, module: Path, into: Path, say: Say) -> 
         process = subprocess.Popen(
             [go, "build", "-ldflags", _ldflags(build), "-o", str(into / build.name), build.package],
             cwd=module,
-            env=_go_environment(),
+            env=_go_environment(module.parent),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # go starts compilers and linkers; they are ended together
+            start_new_session=True,  # its compilers and linkers are ended with it
         )
         try:
             status = _wait(process, build, started, say)
         finally:
             if process.poll() is None:
-                os.killpg(process.pid, signal.SIGTERM)
+                os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
         output.seek(0)
         said = output.read().decode(errors="replace").strip().splitlines()
@@ -435,10 +437,11 @@ def _ldflags(build: _Build) -> str:
     return " ".join(["-s", "-w", *(f"-X {name}={value}" for name, value in stamps.items())])
 
 
-def _go_environment() -> dict[str, str]:
+def _go_environment(temporary: Path) -> dict[str, str]:
     """The user's environment without what would build something else: cross-compiling, workspaces, vendoring."""
     kept = {name: value for name, value in os.environ.items() if name not in {"GOOS", "GOARCH"}}
-    return {**kept, "CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", "GOWORK": "off", "GOTOOLCHAIN": "local"}
+    ours = {"CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", "GOWORK": "off", "GOTOOLCHAIN": "local"}
+    return {**kept, **ours, "GOTMPDIR": str(temporary)}  # go leaves its files there when it is interrupted
 
 
 def _elapsed(started: float) -> str:
@@ -447,17 +450,21 @@ def _elapsed(started: float) -> str:
 
 
 def main() -> int:
-    """Obtain the binaries, with a line for each step; 0, or 1 with the sentence on stderr."""
+    """Obtain the binaries, with a line for each step; 0, or 1 with the sentence on stderr, or 128 + signal."""
 
     def say(line: str) -> None:
         sys.stdout.write(f"{line}\n")
         sys.stdout.flush()
 
+    # As an exception it passes the places that end what is being built and remove what is half filled.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         binaries = obtain(say)
     except BinariesUnavailable as error:
         sys.stderr.write(f"{error}\n")
         return 1
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
     for name, path in (
         ("kube-apiserver", binaries.kube_apiserver),
         ("etcd", binaries.etcd),

@@ -51,6 +51,7 @@ def cloudtrail_multi_region(view: View, parameters: Parameters, evidence: Eviden
             "No trail records the account's events",
             observed="no trail",
             expected=EXPECTED,
+            facts={"missing": "trail"},
         )
         return
     name, arn = trail["Name"], trail["TrailARN"]

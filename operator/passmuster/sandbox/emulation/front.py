@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import boto3
-from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse, HeadersDict
 from botocore.config import Config
 from botocore.session import Session
 from moto.core.request import Request
@@ -53,7 +53,7 @@ class Front:
         self.stopping = threading.Event()
         self._moto = _Moto()
         self._clients: dict[tuple[str, str, str, str], Any] = {}
-        self._session = boto3.Session(botocore_session=Session())
+        self._session: Any = boto3.Session(botocore_session=Session())
         self._lock = threading.Lock()
 
     # requests ------------------------------------------------------------------------------------------------------
@@ -133,7 +133,7 @@ class Front:
         client = self._session.client(
             service,
             region_name=region,
-            endpoint_url="http://sandbox.invalid",
+            endpoint_url="http://127.0.0.1",
             aws_access_key_id=access_key,
             aws_secret_access_key=iam.secret_of(access_key),
             aws_session_token=iam.token_of(access_key),
@@ -145,7 +145,8 @@ class Front:
     def _send(self, request: AWSPreparedRequest, **_: Any) -> AWSResponse:
         made = Request.from_primitives(request.method, request.url, request.headers, request.body)
         answer = self.answer(made.environ, made.get_data())
-        return AWSResponse(request.url, answer.status, dict(answer.headers), _Raw(answer.body))
+        headers: Any = HeadersDict(dict(answer.headers))
+        return AWSResponse(request.url, answer.status, headers, _Raw(answer.body))
 
     # state ---------------------------------------------------------------------------------------------------------
 

@@ -76,7 +76,7 @@ def action_of(call: wire.Call) -> str:
 
 def _prefix(call: wire.Call) -> str:
     metadata = wire.service_model(call.service).metadata
-    return _PREFIXES.get(call.service, metadata.get("signingName") or metadata["endpointPrefix"])
+    return _PREFIXES.get(call.service) or str(metadata.get("signingName") or metadata["endpointPrefix"])
 
 
 def resource_of(call: wire.Call) -> str:

@@ -242,10 +242,13 @@ def signed_by(call: wire.Call, principal: Principal) -> bool:
         url=f"http://{request.host}{request.raw_path}{query}",
         headers={name: value for name, value in request.headers.items() if name.lower() in names},
     )
-    made.headers.setdefault("X-Amz-Content-SHA256", hashlib.sha256(call.body).hexdigest())
+    if "X-Amz-Content-SHA256" not in made.headers:
+        made.headers["X-Amz-Content-SHA256"] = hashlib.sha256(call.body).hexdigest()
     made.context["timestamp"] = request.headers.get("X-Amz-Date", "")
     auth = _signer(call, principal, parts.get("Credential", ""))
-    return bool(auth.signature(auth.string_to_sign(made, _canonical(auth, made, names)), made) == parts.get("Signature"))
+    return bool(
+        auth.signature(auth.string_to_sign(made, _canonical(auth, made, names)), made) == parts.get("Signature")
+    )
 
 
 def _signer(call: wire.Call, principal: Principal, credential: str) -> Any:

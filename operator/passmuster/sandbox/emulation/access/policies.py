@@ -8,7 +8,7 @@ less than IAM, never more than the document.
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -108,7 +108,7 @@ def _condition_met(
         return (key not in context) == (wanted[0].lower() == "true")
     if key not in context:
         return optional or _negated(name) or (lenient and _unknowable(key))
-    compare = _OPERATORS.get(name.removeprefix("Not").replace("Not", ""))
+    compare = _OPERATORS.get(name.replace("Not", ""))
     if compare is None:
         return lenient
     each = [any(compare(want, have) for want in wanted) != _negated(name) for have in context[key]]
@@ -127,7 +127,7 @@ def _like(pattern: str, value: str) -> bool:
     return fnmatchcase(value, re.sub(r"\[", "[[]", pattern))
 
 
-_OPERATORS = {
+_OPERATORS: dict[str, Callable[[str, str], bool]] = {
     "StringEquals": lambda want, have: want == have,
     "StringEqualsIgnoreCase": lambda want, have: want.lower() == have.lower(),
     "StringLike": _like,

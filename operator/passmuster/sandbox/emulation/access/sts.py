@@ -50,7 +50,9 @@ def _federated(document: str) -> tuple[str, ...]:
         str(provider)
         for principal in named
         if isinstance(principal, dict) and "Federated" in principal
-        for provider in ([principal["Federated"]] if isinstance(principal["Federated"], str) else principal["Federated"])
+        for provider in (
+            [principal["Federated"]] if isinstance(principal["Federated"], str) else principal["Federated"]
+        )
     )
 
 

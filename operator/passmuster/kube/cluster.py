@@ -1,0 +1,181 @@
+"""The engine's cluster, on a real API server through the official client.
+
+One writer of status: everything the engine writes passes through here, as merge patches with our field manager, and
+only what the engine decided to write.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from kubernetes import client
+from kubernetes.client.exceptions import ApiException
+from urllib3.exceptions import HTTPError
+
+from passmuster.api import admission
+from passmuster.engine.ports import KINDS, NAMESPACES, ClusterUnreachable, Conflict, Key, Object
+
+GROUP = "passmuster.io"
+VERSION = "v1alpha1"
+MANAGER = "passmuster"
+MERGE = "application/merge-patch+json"
+TIMEOUT = (5, 30)
+
+
+class KubeCluster:
+    """Thread-safe: the client's connection pool is shared by all workers."""
+
+    def __init__(self, api: Any, leading: Callable[[], bool], *, namespace: str, instance: str) -> None:
+        self._api = api
+        self._leading = leading
+        self._namespace = namespace
+        self._instance = instance
+        self._core = client.CoreV1Api(api)
+        self._uid = ""
+
+    def uid(self) -> str:
+        """The UID of kube-system."""
+        if not self._uid:
+            found = self._call("GET", "/api/v1/namespaces/kube-system")
+            self._uid = str(found["metadata"]["uid"]) if found is not None else ""
+        return self._uid
+
+    def get(self, key: Key) -> Object | None:
+        """The object as the API server has it now."""
+        return self._call("GET", self._path(key.plural, key.namespace, key.name))
+
+    def list(self, plural: str, namespace: str = "", labels: str = "") -> list[Object]:
+        """All objects of a kind, page by page."""
+        items: list[Object] = []
+        proceed = ""
+        while True:
+            query = [("limit", "500")]
+            if labels:
+                query.append(("labelSelector", labels))
+            if proceed:
+                query.append(("continue", proceed))
+            page = self._call("GET", self._path(plural, namespace), query=query)
+            if page is None:
+                return items
+            items.extend(page["items"])
+            proceed = page["metadata"].get("continue", "")
+            if not proceed:
+                return items
+
+    def create(self, plural: str, body: Object) -> Object:
+        """Creates an object, or returns the one that is there."""
+        namespace = body["metadata"].get("namespace", "")
+        try:
+            made = self._call("POST", self._path(plural, namespace), body=body)
+        except Conflict:
+            made = self.get(Key.of(plural, body))
+        if made is None:
+            raise ClusterUnreachable(f"{KINDS[plural]} {body['metadata']['name']} could not be created: no namespace")
+        return made
+
+    def patch(self, key: Key, patch: Object) -> Object | None:
+        """Merges into metadata and spec."""
+        return self._call("PATCH", self._path(key.plural, key.namespace, key.name), body=patch)
+
+    def patch_status(self, key: Key, status: Object, resource_version: str | None = None) -> Object | None:
+        """Merges into the status subresource."""
+        body: dict[str, Any] = {"status": status}
+        if resource_version is not None:
+            body["metadata"] = {"resourceVersion": resource_version}
+        return self._call("PATCH", self._path(key.plural, key.namespace, key.name) + "/status", body=body)
+
+    def delete(self, key: Key) -> None:
+        """Deletes an object that may already be gone."""
+        self._call("DELETE", self._path(key.plural, key.namespace, key.name))
+
+    def event(self, body: Object, *, kind: str, reason: str, message: str, warning: bool = False) -> None:
+        """Posts an event; the same event about the same object again raises its count."""
+        metadata = body["metadata"]
+        namespace = metadata.get("namespace") or "default"
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        mark = hashlib.sha256(f"{metadata.get('uid')}/{reason}/{message}".encode()).hexdigest()[:16]
+        name = f"{metadata['name'][:200]}.{mark}"
+        path = f"/api/v1/namespaces/{namespace}/events"
+        event = {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"name": name, "namespace": namespace},
+            "type": "Warning" if warning else "Normal",
+            "reason": reason,
+            "message": message[:1024],
+            "count": 1,
+            "firstTimestamp": now,
+            "lastTimestamp": now,
+            "source": {"component": MANAGER},
+            "reportingComponent": f"{GROUP}/{MANAGER}",
+            "reportingInstance": self._instance,
+            "involvedObject": {
+                "apiVersion": body.get("apiVersion", f"{GROUP}/{VERSION}"),
+                "kind": kind,
+                "name": metadata["name"],
+                "namespace": metadata.get("namespace", ""),
+                "uid": metadata.get("uid", ""),
+            },
+        }
+        try:
+            self._call("POST", path, body=event)
+        except Conflict:
+            known = self._call("GET", f"{path}/{name}") or {}
+            again = {"count": int(known.get("count", 1)) + 1, "lastTimestamp": now}
+            self._call("PATCH", f"{path}/{name}", body=again)
+
+    def approvals_guarded(self) -> str | None:
+        """Compares the approval policy in the cluster with the one this version renders."""
+        base = "/apis/admissionregistration.k8s.io/v1"
+        policy = self._call("GET", f"{base}/validatingadmissionpolicies/{admission.APPROVAL_POLICY}")
+        binding = self._call("GET", f"{base}/validatingadmissionpolicybindings/{admission.APPROVAL_POLICY}")
+        return admission.altered(policy, binding)
+
+    def leading(self) -> bool:
+        """Whether this process holds the lease right now."""
+        return self._leading()
+
+    def _path(self, plural: str, namespace: str = "", name: str = "") -> str:
+        base = "/api/v1" if plural == NAMESPACES else f"/apis/{GROUP}/{VERSION}"
+        scoped = f"{base}/namespaces/{namespace}/{plural}" if namespace and plural != NAMESPACES else f"{base}/{plural}"
+        return f"{scoped}/{name}" if name else scoped
+
+    def _call(
+        self, method: str, path: str, *, body: Object | None = None, query: list[tuple[str, str]] | None = None
+    ) -> Any:
+        """One request. None for 404; raises Conflict for 409 and ClusterUnreachable for everything else."""
+        headers = {"Accept": "application/json"}
+        parameters = list(query or [])
+        if body is not None:
+            headers["Content-Type"] = MERGE if method == "PATCH" else "application/json"
+        if method in ("PATCH", "POST"):
+            parameters.append(("fieldManager", MANAGER))
+        try:
+            answer = self._api.call_api(
+                path,
+                method,
+                {},
+                parameters,
+                headers,
+                body=body,
+                response_type="object",
+                auth_settings=["BearerToken"],
+                _return_http_data_only=True,
+                _request_timeout=TIMEOUT,
+            )
+        except ApiException as error:
+            if error.status == 404:
+                return None
+            if error.status == 409:
+                raise Conflict(f"{method} {path}: {error.reason}") from error
+            raise ClusterUnreachable(f"{method} {path}: {error.status} {_message(error)}") from error
+        except HTTPError as error:
+            raise ClusterUnreachable(f"{method} {path}: {error}") from error
+        return answer
+
+
+def _message(error: ApiException) -> str:
+    return (error.body or error.reason or "")[:500]

@@ -1,0 +1,96 @@
+"""Finds the remediations: in the installed package, else beside `operator/` in a checkout.
+
+Used by assess for the plan, by the engine to render, by the command line and by the tests of every folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+import yaml
+
+import passmuster
+from passmuster.model.errors import Unavailable
+from passmuster.model.parameter import Kind, Parameter, Stricter
+from passmuster.remediation.definition import Definition, InvalidRemediation, parse
+
+STANDING_INPUTS = (
+    Parameter(
+        "tags",
+        Kind.STRING_MAP,
+        None,
+        Stricter.SAME,
+        "Tags that every stack puts on its resources, so that they meet your own tagging, for example Owner.",
+    ),
+)
+"""Inputs that every stack takes, whatever it is."""
+
+
+class Remediations:
+    """Every remediation, in the order of phase and folder name."""
+
+    def __init__(self, members: Sequence[Definition]) -> None:
+        self._by_name = {member.name: member for member in members}
+        if len(self._by_name) != len(members):
+            raise InvalidRemediation("two remediations have the same name")
+
+    def __iter__(self) -> Iterator[Definition]:
+        return iter(self._by_name.values())
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+    def get(self, name: str) -> Definition | None:
+        """The remediation with that name."""
+        return self._by_name.get(name)
+
+    def fixing(self, check_id: str) -> tuple[Definition, ...]:
+        """The remediations that make a check pass."""
+        return tuple(member for member in self if check_id in member.fixes)
+
+    def inputs(self) -> tuple[Parameter, ...]:
+        """Every input that some remediation asks for, each once, by name; they must agree on its shape."""
+        found: dict[str, Parameter] = {}
+        for member in self:
+            for given in member.inputs:
+                if found.setdefault(given.name, given).kind is not given.kind:
+                    raise InvalidRemediation(f"the input {given.name} has two kinds")
+        return tuple(sorted((*found.values(), *STANDING_INPUTS), key=lambda p: p.name))
+
+
+def data_folder(name: str) -> Traversable:
+    """A data folder of the project: shipped in the wheel, or beside `operator/` in an editable install.
+
+    Raises Unavailable when it is in neither place.
+    """
+    packaged = files(passmuster) / "data" / name
+    if packaged.is_dir():
+        return packaged
+    checkout = Path(passmuster.__file__).parents[2] / name
+    if checkout.is_dir():
+        return checkout
+    raise Unavailable(f"the installation lacks its {name} folder: install passmuster again")
+
+
+def read(folder: Traversable) -> Remediations:
+    """Every remediation below `<n-phase>/<name>/` of the folder."""
+    members = []
+    for phase in sorted((p for p in folder.iterdir() if p.is_dir()), key=lambda p: p.name):
+        for entry in sorted((e for e in phase.iterdir() if e.is_dir()), key=lambda e: e.name):
+            where = f"{phase.name}/{entry.name}"
+            document = yaml.safe_load((entry / "remediation.yaml").read_text())
+            definition = parse(document, (entry / "template.yaml").read_text(), where)
+            if definition.name != entry.name or phase.name != f"{definition.phase.order}-{definition.phase.lower()}":
+                raise InvalidRemediation(f"{where}: the folder does not agree with the name and phase inside")
+            members.append(definition)
+    return Remediations(members)
+
+
+@lru_cache(maxsize=1)
+def load() -> Remediations:
+    """The catalogue of this installation."""
+    return read(data_folder("remediations"))

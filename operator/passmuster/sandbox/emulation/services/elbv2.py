@@ -1,0 +1,37 @@
+"""Elastic Load Balancing v2: the TLS policies AWS still has, told by name, and listeners that need real certificates.
+
+moto knows the newer policies; the old ones are what the TLS check must recognise. Served by front.py.
+"""
+
+from moto.elbv2.ssl_policies import SSL_POLICIES
+
+from passmuster.sandbox.emulation import wire
+from passmuster.sandbox.emulation.operation import Handling, Operations, Output
+
+_LIKE = {
+    "ELBSecurityPolicy-2015-05": "ELBSecurityPolicy-2016-08",
+    "ELBSecurityPolicy-TLS-1-0-2015-04": "ELBSecurityPolicy-2016-08",
+    "ELBSecurityPolicy-FS-2018-06": "ELBSecurityPolicy-2016-08",
+    "ELBSecurityPolicy-FS-1-1-2019-08": "ELBSecurityPolicy-TLS-1-1-2017-01",
+    "ELBSecurityPolicy-FS-1-2-2019-08": "ELBSecurityPolicy-TLS-1-2-Ext-2018-06",
+    "ELBSecurityPolicy-FS-1-2-Res-2019-08": "ELBSecurityPolicy-FS-1-2-Res-2020-10",
+}
+
+
+def add_old_policies() -> None:
+    """Give moto the policies it does not list; called once when the emulation is installed."""
+    for name, like in _LIKE.items():
+        SSL_POLICIES.setdefault(name, {**SSL_POLICIES[like], "name": name})
+
+
+def describe_ssl_policies(handling: Handling) -> Output:
+    """DescribeSSLPolicies; a name that does not exist is an error."""
+    unknown = [name for name in handling.params.get("Names", []) if name not in SSL_POLICIES]
+    if unknown:
+        raise wire.AWSError("SSLPolicyNotFound", f"SSL policy '{unknown[0]}' not found", 400)
+    return handling.moto()
+
+
+OPERATIONS: Operations = {
+    ("elbv2", "DescribeSSLPolicies"): describe_ssl_policies,
+}
