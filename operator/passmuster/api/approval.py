@@ -40,7 +40,9 @@ class Approval(Signature):
         default=Action.APPLY,
         description="What is approved: Apply (the default) makes the change, Undo takes it back.",
     )
-    digest: Digest = Field(description="Digest of the intent that is approved; it must be the current spec.intent.digest.")
+    digest: Digest = Field(
+        description="Digest of the intent that is approved; it must be the current spec.intent.digest."
+    )
 
 
 Approvals = Annotated[

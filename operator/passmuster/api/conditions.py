@@ -112,6 +112,8 @@ class ConditionReason(StrEnum):
     ASSUME_ROLE_DENIED = "AssumeRoleDenied", "there are no credentials, or the role may not be assumed", Who.PLATFORM
     ACCOUNT_MISMATCH = "AccountMismatch", "the credentials belong to another account than the one named", Who.PLATFORM
     ACCOUNT_UNREACHABLE = "AccountUnreachable", "no endpoint of the account answered", Who.OPERATOR
+    WRONG_CREDENTIALS = "WrongCredentials", "a request with another account's key was stopped", Who.CLUSTER
+    ACCOUNT_ERROR = "AccountError", "the account as a whole could not be inspected", Who.OPERATOR
     EXTERNAL_ID_MISSING = "ExternalIdMissing", "a role of another account is assumed without externalId", Who.PLATFORM
     NOT_USED = "NotUsed", "no policy uses the account, so its role was not tried", Who.NOBODY
 
@@ -142,6 +144,14 @@ class ConditionReason(StrEnum):
     AWAITING_TURN = "AwaitingTurn", "maxConcurrentStacks changes are under way", Who.OPERATOR
     COST_CAP_EXCEEDED = "CostCapExceeded", "it would take the month's cost beyond maxMonthlyCost", Who.TEAM
     INPUT_MISSING = "InputMissing", "an input it needs is not in spec.remediation.inputs", Who.TEAM
+    CLOUDFORMATION_UNREACHABLE = "CloudFormationUnreachable", "CloudFormation did not answer", Who.OPERATOR
+    LEVEL_FELL = "LevelFell", "after the change the account is at a lower level than before", Who.TEAM
+    FACT_MISSING = "FactMissing", "the account does not tell what the change must know", Who.TEAM
+    ZONE_NOT_FOUND = "ZoneNotFound", "no public hosted zone of the account covers the domain", Who.TEAM
+    ZONE_NOT_DELEGATED = "ZoneNotDelegated", "nothing proves that the domain is delegated to its zone", Who.TEAM
+    ZONE_UNREADABLE = "ZoneUnreadable", "the hosted zones could not be read", Who.PLATFORM
+    REMEDIATION_DENIED = "RemediationDenied", "the remediation role may not do what the change needs", Who.PLATFORM
+    CLOUDFORMATION_REFUSED = "CloudFormationRefused", "CloudFormation refused a request", Who.TEAM
     REMEDIATION_ROLE_MISSING = "RemediationRoleMissing", "the AWSAccount has no remediationRoleArn", Who.PLATFORM
     API_STEPS_NOT_ALLOWED = "ApiStepsNotAllowed", "the change is an API step and allowApiSteps is false", Who.TEAM
     OWNER_STACK_NOT_ALLOWED = (
@@ -172,6 +182,10 @@ class ConditionReason(StrEnum):
     # the cluster
     POLICY_MISSING = "PolicyMissing", "the admission policy of approvals or its binding does not exist", Who.CLUSTER
     POLICY_ALTERED = "PolicyAltered", "the admission policy of approvals differs from the shipped one", Who.CLUSTER
+
+
+REASONS = {str(reason): reason for reason in ConditionReason}
+"""Every reason by its word."""
 
 
 class Condition(Observed):
@@ -208,7 +222,7 @@ def set_condition(
     conditions: Sequence[Condition],
     kind: ConditionType,
     status: ConditionStatus | bool | None,
-    reason: ConditionReason | str,
+    reason: str,
     message: str,
     generation: int,
     now: datetime,
@@ -216,9 +230,7 @@ def set_condition(
     """The conditions with this one set; None is Unknown, and `reason` is a ConditionReason or its word.
 
     lastTransitionTime moves only when the status changes. What is there only while True is removed when it is not.
-    Raises ValueError for a reason that is not in the list.
     """
-    reason = ConditionReason._value2member_map_.get(str(reason), None) or _unknown(reason)
     status = _status(status)
     if kind in ONLY_WHILE_TRUE and status is not ConditionStatus.TRUE:
         return [condition for condition in conditions if condition.type is not kind]
@@ -234,3 +246,77 @@ def set_condition(
     if before is None:
         return [*conditions, made]
     return [made if condition.type is kind else condition for condition in conditions]
+
+
+def _status(status: ConditionStatus | bool | None) -> ConditionStatus:
+    if isinstance(status, ConditionStatus):
+        return status
+    return {True: ConditionStatus.TRUE, False: ConditionStatus.FALSE, None: ConditionStatus.UNKNOWN}[status]
+
+
+_CAMEL = re.compile(r"[A-Z][A-Za-z0-9]*")
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
+
+
+def problems(status: Mapping[str, Any], generation: int) -> list[str]:
+    """What is wrong with a status as it is written (camelCase, JSON), each as a sentence; empty when nothing is.
+
+    `generation` is the object's metadata.generation at the time of writing.
+    """
+    return list(_problems(status, generation))
+
+
+def _problems(status: Mapping[str, Any], generation: int) -> Iterator[str]:
+    if status.get("observedGeneration") != generation:
+        yield f"status.observedGeneration is {status.get('observedGeneration')}, the generation is {generation}"
+    conditions = list(status.get("conditions") or [])
+    kinds = [str(condition.get("type")) for condition in conditions]
+    yield from (f"{kind} is there more than once" for kind in sorted({k for k in kinds if kinds.count(k) > 1}))
+    by_type = {str(condition.get("type")): condition for condition in conditions}
+    ready = by_type.get(ConditionType.READY)
+    if ready is None:
+        yield "Ready is missing"
+    elif ready.get("observedGeneration") != generation:
+        yield f"Ready speaks of generation {ready.get('observedGeneration')}, not of {generation}"
+    for kind, condition in by_type.items():
+        yield from (f"{kind}: {fault}" for fault in _faults(kind, condition, generation))
+    yield from _contradictions({kind: str(condition.get("status")) for kind, condition in by_type.items()})
+
+
+def _faults(kind: str, condition: Mapping[str, Any], generation: int) -> Iterator[str]:
+    status, reason = condition.get("status"), str(condition.get("reason") or "")
+    observed = condition.get("observedGeneration")
+    if kind not in list(ConditionType):
+        yield "no such condition type"
+    if status not in list(ConditionStatus):
+        yield f"the status {status!r} is not True, False or Unknown"
+    if kind in ONLY_WHILE_TRUE and status != ConditionStatus.TRUE:
+        yield f"it is {status}; it must be absent unless True"
+    if not isinstance(observed, int) or not 0 < observed <= generation:
+        yield f"observedGeneration is {observed}, which is no generation up to {generation}"
+    if _MOMENT.fullmatch(str(condition.get("lastTransitionTime"))) is None:
+        yield f"lastTransitionTime is {condition.get('lastTransitionTime')!r}, not a moment in UTC"
+    if _CAMEL.fullmatch(reason) is None:
+        yield f"the reason {reason!r} is not CamelCase"
+    elif reason not in REASONS:
+        yield f"the reason {reason} is not in the list of reasons"
+    yield from _not_a_sentence(condition.get("message"))
+
+
+def _not_a_sentence(message: object) -> Iterator[str]:
+    if not isinstance(message, str) or not message.strip():
+        yield "the message is empty"
+    elif message != message.strip() or "\n" in message or (not message[0].isupper() and not message[0].isdigit()):
+        yield f"the message is not one sentence that begins with a capital letter or a number: {message!r}"
+    elif " " not in message:
+        yield f"the message is a word, not a sentence: {message!r}"
+    elif "Traceback" in message or "object at 0x" in message:
+        yield "the message is for programmers, not for people"
+
+
+def _contradictions(statuses: Mapping[str, str]) -> Iterator[str]:
+    if ConditionType.RECONCILING in statuses and ConditionType.STALLED in statuses:
+        yield "Reconciling and Stalled: the operator either tries again or waits for somebody"
+    for kind in (ConditionType.RECONCILING, ConditionType.STALLED):
+        if kind in statuses and statuses.get(ConditionType.READY) == ConditionStatus.TRUE:
+            yield f"Ready is True beside {kind}"

@@ -7,7 +7,7 @@ loader evaluates, so that a manifest is refused for the same reason, in the same
 ::
 
     Declared   what people and the operator ask for (spec): unknown fields are refused
-    Observed   what the operator saw (status): unknown fields are ignored, so that an older operator reads a newer status
+    Observed   what the operator saw (status): unknown fields are ignored, so that an old operator reads a newer status
     Slot       a place whose schema comes from the catalogues of checks and remediations
 """
 
@@ -27,7 +27,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     PlainSerializer,
     PlainValidator,
@@ -65,9 +64,6 @@ class Constraint:
             entry["reason"] = "FieldValueRequired"
         return entry
 
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return handler(source)
-
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         return _with(handler(schema), {RULES: [self.in_schema()]})
 
@@ -81,9 +77,6 @@ class Slot(StrEnum):
     FLOORS = "floors"
     INPUTS = "inputs"
 
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return handler(source)
-
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         return _with(handler(schema), {SLOT: self.value})
 
@@ -94,7 +87,7 @@ def _with(schema: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, use_enum_values=False)
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
 
     constraints: ClassVar[tuple[Constraint, ...]] = ()
 
@@ -104,6 +97,10 @@ class _Part(BaseModel):
         if cls.constraints:
             rendered[RULES] = [constraint.in_schema() for constraint in cls.constraints]
         return rendered
+
+    def body(self) -> dict[str, Any]:
+        """The part as the API server takes it: camelCase, JSON values, without what is unset."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
 class Declared(_Part):
@@ -127,12 +124,16 @@ SET = list_type("set")
 ATOMIC = list_type("atomic")
 
 
+def _misshapen(what: str) -> PydanticCustomError:
+    return PydanticCustomError("shape", "{what}", {"what": what})
+
+
 def _shaped(pattern: str, hint: str) -> AfterValidator:
     compiled = re.compile(pattern)
 
     def check(value: str) -> str:
         if compiled.fullmatch(value) is None:
-            raise PydanticCustomError("shape", "{value} {hint}", {"value": repr(value), "hint": hint})
+            raise _misshapen(f"{value!r} {hint}")
         return value
 
     return AfterValidator(check)
@@ -201,15 +202,16 @@ Percent = Annotated[float, Field(ge=0, le=100)]
 Dollars = Annotated[float, Field(ge=0, le=1_000_000_000)]
 Count = Annotated[int, Field(ge=0, le=2_147_483_647)]
 
+
 def _cut(longest: int) -> BeforeValidator:
     """Cuts a longer text with an ellipsis, so that no status is refused for its length."""
     return BeforeValidator(lambda v: f"{v[: longest - 1]}…" if isinstance(v, str) and len(v) > longest else v)
 
 
-Words = Annotated[str, _cut(256), Field(max_length=256)]
+Words = Annotated[str, _cut(512), Field(max_length=512)]
 """A short phrase for people; what is longer is cut."""
 
-Sentence = Annotated[str, _cut(1024), Field(max_length=1024)]
+Sentence = Annotated[str, _cut(4096), Field(max_length=4096)]
 """A sentence for people; what is longer is cut."""
 
 Identifier = Annotated[str, _cut(2048), Field(max_length=2048)]
@@ -220,11 +222,13 @@ def _duration(value: Any) -> timedelta:
     if isinstance(value, timedelta):
         return value
     if not isinstance(value, str):
-        raise PydanticCustomError("shape", "{value} is not a duration: write text such as 1h30m", {"value": repr(value)})
+        raise PydanticCustomError(
+            "shape", "{value} is not a duration: write text such as 1h30m", {"value": repr(value)}
+        )
     try:
         return durations.parse(value)
     except ValueError as error:
-        raise PydanticCustomError("shape", "{what}", {"what": str(error)}) from None
+        raise _misshapen(str(error)) from None
 
 
 Duration = Annotated[
@@ -257,7 +261,7 @@ def _elapsed(value: Any) -> float:
     try:
         return float(value.removesuffix("s") if isinstance(value, str) else value)
     except (TypeError, ValueError):
-        raise PydanticCustomError("shape", "{value} is not a number of seconds", {"value": repr(value)}) from None
+        raise _misshapen(f"{value!r} is not a number of seconds") from None
 
 
 Elapsed = Annotated[
@@ -271,7 +275,7 @@ Elapsed = Annotated[
 Time = Annotated[
     AwareDatetime,
     AfterValidator(lambda moment: moment.astimezone(UTC).replace(microsecond=0)),
-    PlainSerializer(lambda moment: moment.strftime("%Y-%m-%dT%H:%M:%SZ"), return_type=str),
+    PlainSerializer(lambda moment: written(moment), return_type=str),
     WithJsonSchema({"type": "string", "format": "date-time"}),
 ]
 """A moment in UTC, whole seconds, as Kubernetes writes its own."""
@@ -288,7 +292,7 @@ class Reference(Declared):
     name: ObjectName = Field(description="Name of the object.")
 
 
-class Operator(StrEnum):
+class Comparison(StrEnum):
     """How a label is compared."""
 
     IN = "In"
@@ -305,13 +309,13 @@ class LabelRequirement(Declared):
             rule="self.operator in ['In', 'NotIn'] ? has(self.values) && size(self.values) > 0"
             " : !has(self.values) || size(self.values) == 0",
             message="In and NotIn need values, Exists and DoesNotExist take none",
-            holds=lambda self: bool(self.values) == (self.operator in (Operator.IN, Operator.NOT_IN)),
+            holds=lambda self: bool(self.values) == (self.operator in (Comparison.IN, Comparison.NOT_IN)),
             at="values",
         ),
     )
 
     key: Annotated[str, Field(min_length=1, max_length=317)] = Field(description="Key of the label.")
-    operator: Operator = Field(description="How the label is compared with the values.")
+    operator: Comparison = Field(description="How the label is compared with the values.")
     values: Annotated[list[Annotated[str, Field(max_length=63)]], Field(max_length=100)] = Field(
         default=[],
         description="Values to compare with; only for In and NotIn.",
@@ -321,18 +325,18 @@ class LabelRequirement(Declared):
     def holds(self, labels: Mapping[str, str]) -> bool:
         """Whether labels meet the condition."""
         match self.operator:
-            case Operator.IN:
+            case Comparison.IN:
                 return labels.get(self.key) in self.values
-            case Operator.NOT_IN:
+            case Comparison.NOT_IN:
                 return labels.get(self.key) not in self.values
-            case Operator.EXISTS:
+            case Comparison.EXISTS:
                 return self.key in labels
-            case Operator.DOES_NOT_EXIST:
+            case Comparison.DOES_NOT_EXIST:
                 return self.key not in labels
 
 
 class LabelSelector(Declared):
-    """Objects by their labels, with the meaning Kubernetes gives it: all conditions hold, and none selects everything."""
+    """Objects by their labels, as Kubernetes means it: all conditions hold, and without any everything is meant."""
 
     match_labels: Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=50)] = Field(
         default={}, description="Labels and the values they must have."

@@ -17,6 +17,11 @@ from botocore.exceptions import HTTPClientError
 from botocore.utils import parse_timestamp
 
 from passmuster.aws.principal import ContextCredentials, Guard, KeyRing
+from passmuster.model.account import partition_of
+
+HOMES = {("globalaccelerator", "us-east-1"): "us-west-2"}
+"""Where a global service really answers, if not in the partition's control region: elsewhere its name does not exist,
+and botocore does not know."""
 
 CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 15.0
@@ -62,8 +67,9 @@ class Clients:
             with self._lock:
                 found = self._clients.get(key)
                 if found is None:
+                    home = HOMES.get(key, region)
                     found = self._session.create_client(
-                        service, region_name=region, endpoint_url=self._endpoint_url, config=self._config
+                        service, region_name=home, endpoint_url=self._endpoint_url, config=self._config
                     )
                     self._clients[key] = found
         return found
@@ -83,6 +89,16 @@ class Clients:
             self._session.get_available_regions(service, other) or service_is_global(resolver, service, other)
             for other in resolver.get_available_partitions()
         )
+
+    def offers_in(self, service: str, region: str) -> bool:
+        """Whether botocore's endpoint data has the service in the region, or cannot tell.
+
+        It cannot tell about a service or a region that it does not know: a mistyped region lacks nothing.
+        """
+        partition = partition_of(region)
+        listed = self._session.get_available_regions(service, partition)
+        known = region in self._session.get_available_regions("ec2", partition)
+        return not listed or region in listed or not known
 
     def close(self) -> None:
         """Closes every connection."""

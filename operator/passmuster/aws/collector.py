@@ -117,12 +117,16 @@ class Collector:
         observer: Observer | None = None,
         threads: int = THREADS,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._transport = transport
         self._limits = limits
         self._observer = observer or NoObserver()
         self._threads = threads
         self._clock = clock
+        self._monotonic = monotonic
+        self._sleep = sleep
 
     def collect(
         self,
@@ -157,6 +161,8 @@ class _Run:
         self._limits = collector._limits
         self._observer = collector._observer
         self._clock = collector._clock
+        self._monotonic = collector._monotonic
+        self._sleep = collector._sleep
         self._threads = collector._threads
         self._calls = calls
         self._scope = scope
@@ -175,35 +181,50 @@ class _Run:
         self._wanted: dict[Request, list[Call]] = {}
         self._answers: dict[Request, tuple[datetime, _Answer]] = {}
         self._queue: list[tuple[float, int, _Job]] = []
+        self._young: dict[tuple[Call, Request], Reading] = {}
+        """Readings that are asked again in rotation, and count if that does not succeed before the deadline."""
         self._sequence = 0
+        self._deadline = self._monotonic() + scope.deadline
         self._jitter = random.Random(principal.access_key)
         self._known = 0
         self._done = 0
 
     def finish(self) -> Collection:
-        started = time.monotonic()
         for call in self._calls:
             if call.each is None:
                 self._want_root(call)
         running: dict[Future[_Answer], _Job] = {}
-        with ThreadPoolExecutor(self._threads, thread_name_prefix="collect") as pool:
+        pool = ThreadPoolExecutor(self._threads, thread_name_prefix="collect")
+        try:
             while self._queue or running:
-                now = time.monotonic()
-                if now - started > self._scope.deadline or self.collection.expired:
+                now = self._monotonic()
+                if now > self._deadline or self.collection.expired:
                     break
                 delay = self._submit(pool, running, now)
+                left = self._deadline - now
                 if running:
-                    done, _ = wait(running, timeout=delay, return_when=FIRST_COMPLETED)
+                    timeout = left if delay is None else min(delay, left)
+                    done, _ = wait(running, timeout=max(0.0, timeout) + 0.01, return_when=FIRST_COMPLETED)
                     for future in done:
                         self._settle(running.pop(future), future.result())
                 elif self._queue:
-                    time.sleep(min(delay or 0.0, 1.0))
+                    self._sleep(min(delay or 0.0, 1.0))
+        finally:
+            # A request that hangs is left to its own timeout: nobody waits for it, and its answer is not looked at.
             pool.shutdown(wait=False, cancel_futures=True)
-        for _, _, job in self._queue:
-            self._gap(job, Reason.STALE, "DeadlineExceeded", "not read before the inspection's deadline")
         for job in running.values():
-            self._gap(job, Reason.STALE, "DeadlineExceeded", "not answered before the inspection's deadline")
+            self._leave(job, "not answered before the inspection's deadline")
+        while self._queue:
+            self._leave(heapq.heappop(self._queue)[2], "not read before the inspection's deadline")
         return self.collection
+
+    def _leave(self, job: _Job, why: str) -> None:
+        """A request that got no answer in time: what is still young enough counts, the rest is a gap."""
+        self._gap(job, Reason.STALE, "DeadlineExceeded", why)
+        for call in self._wanted[job.request]:
+            young = self._young.get((call, job.request))
+            if young is not None:
+                self._store(call, job.request, young)
 
     def _submit(self, pool: ThreadPoolExecutor, running: dict[Future[_Answer], _Job], now: float) -> float | None:
         """Hands over what may be sent now; returns the seconds until something else may be, None if nothing waits."""
@@ -232,10 +253,12 @@ class _Run:
         answer = _Answer()
         siblings = self._siblings[(job.request.service, job.request.operation)]
         rows: dict[Call, list[JSON]] = {call: [] for call in siblings}
-        begun = time.monotonic()
+        begun = self._monotonic()
         try:
             with acting_as(self._principal, self._scope.account_id):
                 for page in self._transport.pages(job.request.sent(self._now, self._scope.account_id)):
+                    if answer.requests and self._monotonic() > self._deadline:
+                        raise CallError(Reason.STALE, "DeadlineExceeded", "not read to the end before the deadline")
                     answer.requests += 1
                     for call in siblings:
                         rows[call].extend(call.reduce(page))
@@ -247,11 +270,11 @@ class _Run:
                 answer.error = CallError(Reason.PARTIAL, error.code, error.message, transient=error.transient)
         else:
             answer.rows = {call: tuple(found) for call, found in rows.items()}
-        answer.seconds = time.monotonic() - begun
+        answer.seconds = self._monotonic() - begun
         return answer
 
     def _settle(self, job: _Job, answer: _Answer) -> None:
-        now = time.monotonic()
+        now = self._monotonic()
         request = job.request
         bucket = self._limits.bucket(self._scope.account_id, request.region, request.service, now)
         self._count(job, answer)
@@ -291,7 +314,9 @@ class _Run:
         error = answer.error
         if error is None:
             reading = Reading(observed_at, answer.rows.get(call, ()))
-        elif error.code in call.absent:
+        elif error.reason is Reason.NOT_IN_PARTITION:
+            reading = Reading(observed_at, absent=Reason.NOT_IN_PARTITION)
+        elif error.code in call.absent and error.reason is not Reason.PARTIAL:
             reading = Reading(observed_at, absent=Reason.NOTHING_OF_THAT_KIND)
         else:
             gap = Gap(call, request, error.reason, error.code, error.message, observed_at)
@@ -329,12 +354,16 @@ class _Run:
         old_parent = self._previous.get(call.each, parent) if self._previous is not None and call.each else None
         before = {repr(row) for row in old_parent.rows} if old_parent is not None else set()
         maximum = call.max_age if call.max_age is not None else max(DEFAULT_MAX_AGE, call.freshness or timedelta(0))
+        offered = self._transport.offers(call.service, self._scope.partition)
         aged: list[tuple[datetime, Request, Reading]] = []
         total = 0
         for row in reading.rows:
             unchanged = bool(before) and repr(row) in before
             for request in call.requests(row, parent, parent.region):
                 if request in self.collection.snapshot.readings.get(call, {}):
+                    continue
+                if not offered:
+                    self._store(call, request, Reading(self._now, absent=Reason.NOT_IN_PARTITION))
                     continue
                 total += 1
                 known = self._known_reading(call, request) if unchanged or call.billed else None
@@ -348,6 +377,7 @@ class _Run:
         for position, (observed_at, request, known) in enumerate(aged):
             due = self._now - observed_at >= self._scope.interval * FRESHNESS_SLACK
             if due and position < rotated:
+                self._young[(call, request)] = known
                 self._want(call, request)
             else:
                 self._store(call, request, known)
@@ -356,7 +386,7 @@ class _Run:
         """What the previous snapshot says, unless it must be asked again anyway."""
         if self._previous is None:
             return None
-        reading = self._previous.get(call, request)
+        reading = self._previous.known(call, request)
         if reading is None or reading.gap is not None:
             return None
         if not call.billed and (self._scope.fresh or call.service in self._scope.hinted):

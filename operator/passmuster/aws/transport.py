@@ -10,14 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from botocore import xform_name
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    EndpointConnectionError,
-    HTTPClientError,
-    OperationNotPageableError,
-    ProxyConnectionError,
-)
+from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, OperationNotPageableError
+from botocore.parsers import ResponseParserError
 
 from passmuster.aws.clients import Clients
 from passmuster.inventory.call import JSON, Request
@@ -61,9 +55,20 @@ DENIED = frozenset(
 )
 EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"})
 REGION_CLOSED = frozenset(
-    {"AuthFailure", "InvalidClientTokenId", "OptInRequired", "RegionDisabledException", "UnrecognizedClientException"}
+    {
+        "AuthFailure",
+        "InvalidAccessKeyId",
+        "InvalidClientTokenId",
+        "InvalidToken",
+        "OptInRequired",
+        "RegionDisabledException",
+        "UnrecognizedClientException",
+    }
 )
 """What services of a region say that the account has not enabled: the key itself was proven before."""
+
+NOT_OFFERED = "NotOffered"
+"""The code of an answer that nobody gives: the region lacks the service, and its name leads nowhere."""
 
 
 class CallError(Exception):
@@ -120,11 +125,13 @@ class BotoTransport:
                 page = method(**arguments)
             except ClientError as error:
                 raise translated(error) from error
-            except (EndpointConnectionError, ProxyConnectionError) as error:
+            except EndpointConnectionError as error:
+                if not self._clients.offers_in(request.service, request.region):
+                    message = f"{request.service} is not offered in {request.region}"
+                    raise CallError(Reason.NOT_IN_PARTITION, NOT_OFFERED, message) from error
                 raise CallError(Reason.SERVICE_ERROR, "EndpointConnectionError", str(error), transient=True) from error
-            except HTTPClientError as error:
-                raise CallError(Reason.SERVICE_ERROR, type(error).__name__, str(error), transient=True) from error
-            except BotoCoreError as error:
+            except (BotoCoreError, ResponseParserError) as error:
+                # What cannot be parsed is a page of a proxy or a body that was cut: worth another attempt.
                 raise CallError(Reason.SERVICE_ERROR, type(error).__name__, str(error), transient=True) from error
             yield page
             following = token.following(page)
@@ -208,7 +215,7 @@ def translated(error: ClientError) -> CallError:
     code = str(detail.get("Code", "Unknown"))
     message = str(detail.get("Message", ""))
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    bare = code.rsplit("#", 1)[-1].rsplit(":", 1)[0] if "#" in code or ":" in code else code
+    bare = code.rsplit("#", 1)[-1].split(":", 1)[0]
     if bare in EXPIRED:
         return CredentialsExpired(bare)
     if bare in THROTTLED or status == 429 or (bare == "AccessDeniedException" and "Rate exceeded" in message):

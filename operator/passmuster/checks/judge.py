@@ -5,7 +5,7 @@ Called by assess. This is the one place where an `Unread` becomes an Unknown fin
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from passmuster.checks.declaration import Check
 from passmuster.inventory.call import Call
@@ -60,7 +60,7 @@ def judge(
         findings.extend(_evaluated(check, view, parameters, evidence))
     for view in views:
         findings.extend(_unknown(subject) for subject in view.incomplete)
-    return tuple(findings) if findings else (_silence(check, views[0]),)
+    return tuple(findings) if findings else (_silence(check, views),)
 
 
 def _evaluated(check: Check, view: View, parameters: Parameters, evidence: Evidence) -> Iterator[Finding]:
@@ -100,10 +100,12 @@ def explain(gap: Gap) -> str:
             return f"{gap.call.name} failed ({gap.code})"
 
 
-def _silence(check: Check, view: View) -> Finding:
-    account = Origin(check.calls[0].name, view.region or "", None) if not check.calls else view.origin(check.calls[0])
-    if check.calls and all(view.absent_everywhere(call, Reason.NOT_IN_PARTITION) for call in check.calls):
-        message = f"{check.calls[0].service} does not exist in the partition {view.partition}"
+def _silence(check: Check, views: Sequence[View]) -> Finding:
+    view = views[0]
+    account = view.origin(check.calls[0])
+    if all(one.absent_everywhere(call, Reason.NOT_IN_PARTITION) for one in views for call in check.calls):
+        place = view.region if len(views) == 1 and view.region else f"the partition {view.partition}"
+        message = f"{check.calls[0].service} is not offered in {place}"
         return not_applicable(account, view.account_id, message, Reason.NOT_IN_PARTITION)
     if check.nothing:
         return not_applicable(account, view.account_id, check.nothing)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
@@ -107,12 +107,16 @@ class Inspector:
         )
         return Outcome(assess(self.catalogue, inputs, inspection), collection.snapshot)
 
-    def seed(self, account_id: str, readings: Snapshot) -> None:
+    def carry(self, target: Target, readings: Mapping[str, Reading]) -> None:
         """What an earlier process had read and paid for, taken over after a restart."""
-        memory = self._memory(account_id)
+        memory = self._memory(target.account_id)
         with memory.lock:
             if memory.snapshot is None:
-                memory.snapshot = readings
+                empty = Snapshot(
+                    target.account_id, target.partition, target.regions, target.control_region, self._clock()
+                )
+                empty.carried.update(readings)
+                memory.snapshot = empty
 
     def forget(self, account_id: str) -> None:
         """Nobody asks about the account any more."""
@@ -179,7 +183,7 @@ def merged(known: Snapshot | None, fresh: Snapshot) -> Snapshot:
         for request, reading in by_request.items():
             if request.region not in asked:
                 readings[call][request] = reading
-    return replace(fresh, readings=readings)
+    return replace(fresh, readings=readings, carried=known.carried)
 
 
 def unreadable(target: Target, calls: Sequence[Call], error: AccountError, now: datetime) -> Snapshot:

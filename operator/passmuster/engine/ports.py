@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -59,7 +59,7 @@ class Cluster(Protocol):
     def get(self, key: Key) -> Object | None:
         """The object as the API server has it now."""
 
-    def list(self, plural: str, namespace: str = "", labels: str = "") -> list[Object]:
+    def list(self, plural: str, namespace: str = "", labels: str = "") -> Sequence[Object]:
         """All objects of a kind, optionally of one namespace and with labels."""
 
     def create(self, plural: str, body: Object) -> Object:

@@ -38,6 +38,9 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 import jmespath
+import jmespath.functions
+
+from passmuster.model.account import partition_of
 
 JSON = Any
 """A decoded response or part of one."""
@@ -76,12 +79,23 @@ GLOBAL_SERVICES = frozenset(
 """Services with one answer for the account, whatever the region."""
 
 
+class _Functions(jmespath.functions.Functions):  # type: ignore[misc]  # jmespath is untyped
+    """`last_of(text, separator)`: what follows the last separator, for a name that AWS gives only as part of an ARN."""
+
+    @jmespath.functions.signature({"types": ["string"]}, {"types": ["string"]})  # type: ignore[untyped-decorator]
+    def _func_last_of(self, text: str, separator: str) -> str:
+        return text.rpartition(separator)[2]
+
+
+_OPTIONS = jmespath.Options(custom_functions=_Functions())
+
+
 @lru_cache(maxsize=4096)
 def _compiled(expression: str) -> Callable[[JSON], JSON]:
     compiled = jmespath.compile(expression)
     if re.fullmatch(r"[A-Za-z_]\w*", expression):
         return lambda data: data.get(expression) if isinstance(data, dict) else None
-    return lambda data: compiled.search(data)
+    return lambda data: compiled.search(data, options=_OPTIONS)
 
 
 def query(expression: str, data: JSON) -> JSON:
@@ -193,8 +207,9 @@ class Call:
     each, over, param
         fan-out: for every row of `each`, `over` (JMESPath, default the row itself) gives a value or a list of values,
         and each value is one request. `param` is the request parameter that takes it, or a mapping of parameters to
-        JMESPath over `{value, row, request}` (request: the parameters the parent row was read with). `batch` > 1
-        packs that many values into one request as a list (all other parameters being equal).
+        JMESPath over `{value, row, request, region, partition}` (request: the parameters the parent row was read with).
+        `batch` > 1 packs that many values into one request as a list (all other parameters being equal). JMESPath here
+        also knows `last_of(text, separator)`, for names that AWS gives only inside ARNs.
     absent
         error codes that mean *not in use here*: an empty answer, not a refusal.
     where
@@ -281,7 +296,13 @@ class Call:
         if isinstance(self.param, str):
             parameters[self.param] = value
         else:
-            context = {"value": value, "row": row, "request": request.arguments()}
+            context = {
+                "value": value,
+                "row": row,
+                "request": request.arguments(),
+                "region": region,
+                "partition": partition_of(region),
+            }
             for name, expression in self.param.items():
                 bound = value if expression == "value" else query(expression, context)
                 if bound is not None:

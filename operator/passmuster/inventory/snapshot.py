@@ -9,7 +9,9 @@ three-valued logic by evaluation order, and a check's author cannot forget it.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
@@ -106,6 +108,8 @@ class Snapshot:
     control_region: str
     taken_at: datetime
     readings: dict[Call, dict[Request, Reading]] = field(default_factory=dict)
+    carried: dict[str, Reading] = field(default_factory=dict)
+    """Answers that AWS billed, carried over a restart, by `mark`."""
 
     def put(self, call: Call, request: Request, reading: Reading) -> None:
         """Stores the answer to one request of one call."""
@@ -114,6 +118,11 @@ class Snapshot:
     def get(self, call: Call, request: Request) -> Reading | None:
         """The answer to a request, if it was made."""
         return self.readings.get(call, {}).get(request)
+
+    def known(self, call: Call, request: Request) -> Reading | None:
+        """The answer to a request, made by this process or carried over from an earlier one."""
+        found = self.get(call, request)
+        return found if found is not None or not call.billed else self.carried.get(mark(call, request))
 
     def regions_of(self, call: Call) -> tuple[str, ...]:
         """The regions in which a call that fans out from nothing is made."""
@@ -129,6 +138,12 @@ class Snapshot:
             for reading in by_request.values():
                 if reading.gap is not None:
                     yield reading.gap
+
+
+def mark(call: Call, request: Request) -> str:
+    """What a billed answer is filed under across restarts: a digest of the request and of the fields kept."""
+    identity = repr((call.name, call.items, call.keep, request.region, request.parameters))
+    return hashlib.sha256(identity.encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,10 +208,11 @@ class View:
         return Origin(call.name, self.region or self._snapshot.control_region, self._snapshot.taken_at)
 
     def absent_everywhere(self, call: Call, reason: Reason) -> bool:
-        """Whether the call was answered nowhere, for that reason."""
+        """Whether the call was answered in no region in view, for that reason; a fan-out asks for what it comes from."""
         self._demand(call)
-        readings = list(self._snapshot.readings.get(call, {}).values())
-        return bool(readings) and all(reading.absent is reason for reading in readings)
+        root = call.chain()[0]
+        readings = [self._snapshot.get(root, root.root_request(region)) for region in self._regions(root)]
+        return bool(readings) and all(reading is not None and reading.absent is reason for reading in readings)
 
     def judging(self, resource: str, region: str | None = None) -> _Subject:
         """A block that judges one subject; what it could not read makes that subject Unknown and no other.
@@ -290,6 +306,14 @@ def first_of(candidates: Iterable[T], holds: Callable[[T], bool]) -> T | None:
     if gaps:
         raise Unread(gaps)
     return None
+
+
+def seen(rows: Iterable[T]) -> list[T]:
+    """The rows that were read, whatever was not: for warnings and for a remediation's facts, never for a verdict."""
+    found: list[T] = []
+    with suppress(Unread):
+        found.extend(rows)
+    return found
 
 
 def _decided(questions: Sequence[Callable[[], bool]], *, decisive: bool) -> bool:

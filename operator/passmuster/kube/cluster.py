@@ -7,7 +7,7 @@ only what the engine decided to write.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,10 +17,12 @@ from urllib3.exceptions import HTTPError
 
 from passmuster.api import admission
 from passmuster.engine.ports import KINDS, NAMESPACES, ClusterUnreachable, Conflict, Key, Object
+from passmuster.kube.connection import request
 
 GROUP = "passmuster.io"
 VERSION = "v1alpha1"
 MANAGER = "passmuster"
+PARTIAL = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
 MERGE = "application/merge-patch+json"
 TIMEOUT = (5, 30)
 
@@ -45,11 +47,21 @@ class KubeCluster:
 
     def get(self, key: Key) -> Object | None:
         """The object as the API server has it now."""
-        return self._call("GET", self._path(key.plural, key.namespace, key.name))
+        found: Object | None = self._call("GET", self._path(key.plural, key.namespace, key.name))
+        return found
 
-    def list(self, plural: str, namespace: str = "", labels: str = "") -> list[Object]:
-        """All objects of a kind, page by page."""
+    def missing_kinds(self, plurals: Sequence[str]) -> Sequence[str]:
+        """Which of our kinds the API server does not serve."""
+        found = self._call("GET", f"/apis/{GROUP}/{VERSION}")
+        served = {resource["name"] for resource in (found or {}).get("resources", [])}
+        return [plural for plural in plurals if plural not in served]
+
+    def list(
+        self, plural: str, namespace: str = "", labels: str = "", *, metadata_only: bool = False
+    ) -> Sequence[Object]:
+        """All objects of a kind, page by page; with `metadata_only` nothing else of them."""
         items: list[Object] = []
+        accept = PARTIAL if metadata_only else "application/json"
         proceed = ""
         while True:
             query = [("limit", "500")]
@@ -57,10 +69,10 @@ class KubeCluster:
                 query.append(("labelSelector", labels))
             if proceed:
                 query.append(("continue", proceed))
-            page = self._call("GET", self._path(plural, namespace), query=query)
+            page = self._call("GET", self._path(plural, namespace), query=query, accept=accept)
             if page is None:
                 return items
-            items.extend(page["items"])
+            items.extend(page["items"] or ())
             proceed = page["metadata"].get("continue", "")
             if not proceed:
                 return items
@@ -74,18 +86,22 @@ class KubeCluster:
             made = self.get(Key.of(plural, body))
         if made is None:
             raise ClusterUnreachable(f"{KINDS[plural]} {body['metadata']['name']} could not be created: no namespace")
-        return made
+        answer: Object = made
+        return answer
 
     def patch(self, key: Key, patch: Object) -> Object | None:
         """Merges into metadata and spec."""
-        return self._call("PATCH", self._path(key.plural, key.namespace, key.name), body=patch)
+        patched: Object | None = self._call("PATCH", self._path(key.plural, key.namespace, key.name), body=patch)
+        return patched
 
     def patch_status(self, key: Key, status: Object, resource_version: str | None = None) -> Object | None:
         """Merges into the status subresource."""
         body: dict[str, Any] = {"status": status}
         if resource_version is not None:
             body["metadata"] = {"resourceVersion": resource_version}
-        return self._call("PATCH", self._path(key.plural, key.namespace, key.name) + "/status", body=body)
+        path = self._path(key.plural, key.namespace, key.name) + "/status"
+        patched: Object | None = self._call("PATCH", path, body=body)
+        return patched
 
     def delete(self, key: Key) -> None:
         """Deletes an object that may already be gone."""
@@ -144,27 +160,20 @@ class KubeCluster:
         return f"{scoped}/{name}" if name else scoped
 
     def _call(
-        self, method: str, path: str, *, body: Object | None = None, query: list[tuple[str, str]] | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Object | None = None,
+        query: Sequence[tuple[str, str]] = (),
+        accept: str = "application/json",
     ) -> Any:
         """One request. None for 404; raises Conflict for 409 and ClusterUnreachable for everything else."""
-        headers = {"Accept": "application/json"}
-        parameters = list(query or [])
-        if body is not None:
-            headers["Content-Type"] = MERGE if method == "PATCH" else "application/json"
-        if method in ("PATCH", "POST"):
-            parameters.append(("fieldManager", MANAGER))
+        parameters = [*query, ("fieldManager", MANAGER)] if method in ("PATCH", "POST") else [*query]
+        kind = MERGE if method == "PATCH" else "application/json"
         try:
-            answer = self._api.call_api(
-                path,
-                method,
-                {},
-                parameters,
-                headers,
-                body=body,
-                response_type="object",
-                auth_settings=["BearerToken"],
-                _return_http_data_only=True,
-                _request_timeout=TIMEOUT,
+            answer = request(
+                self._api, method, path, body=body, query=parameters, accept=accept, content_type=kind, timeout=TIMEOUT
             )
         except ApiException as error:
             if error.status == 404:

@@ -3,11 +3,14 @@ kubeconfig. Used by the operator and by commands that read or approve objects.""
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from kubernetes import client, config
+from kubernetes.client.exceptions import ApiException
 from kubernetes.config.config_exception import ConfigException
 
 from passmuster.model.errors import Unavailable
@@ -31,3 +34,45 @@ def connect(kubeconfig: Path | None = None, context: str | None = None) -> Any:
     settings.retries = 2
     settings.connection_pool_maxsize = 32
     return client.ApiClient(settings)
+
+
+def request(
+    api: Any,
+    method: str,
+    path: str,
+    *,
+    body: Any = None,
+    query: Sequence[tuple[str, str]] = (),
+    accept: str = "application/json",
+    content_type: str = "application/json",
+    timeout: tuple[float, float] = (5, 30),
+) -> Any:
+    """One request of the API server, for what the typed clients do not offer; the parsed answer.
+
+    Raises ApiException with the status and body of a refusal, and urllib3's HTTPError when there is no answer.
+    """
+    headers = {"Accept": accept, **({"Content-Type": content_type} if body is not None else {})}
+    serialized = api.param_serialize(
+        method, path, query_params=list(query), header_params=headers, body=body, auth_settings=["BearerToken"]
+    )
+    answer = api.call_api(*serialized, _request_timeout=timeout)
+    answer.read()
+    text = (answer.data or b"").decode()
+    if not 200 <= answer.status <= 299:
+        raise ApiException(status=answer.status, reason=answer.reason, body=text)
+    return json.loads(text)
+
+
+def login(kubeconfig: Path | None = None, context: str | None = None) -> dict[str, Any]:
+    """The same connection in kopf's terms, read anew, because service account tokens are rotated."""
+    settings = connect(kubeconfig, context).configuration
+    bearer = (settings.get_api_key_with_prefix("BearerToken", alias="authorization") or "").removeprefix("Bearer ")
+    return {
+        "server": settings.host,
+        "ca_path": settings.ssl_ca_cert,
+        "insecure": not settings.verify_ssl,
+        "certificate_path": settings.cert_file,
+        "private_key_path": settings.key_file,
+        "scheme": "Bearer" if bearer else None,
+        "token": bearer or None,
+    }

@@ -13,20 +13,10 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
+from passmuster.api.remediation import WaitsFor, Way
 from passmuster.model.errors import PassmusterError
 from passmuster.model.parameter import Kind, Parameter, Stricter
 from passmuster.model.verdict import Phase
-
-
-class Way(StrEnum):
-    """How an account is changed, from the safest."""
-
-    ADDITIVE_STACK = "AdditiveStack"
-    OWNER_STACK = "OwnerStack"
-    ADOPTION = "Adoption"
-    API_STEP = "ApiStep"
-    PATCH = "Patch"
-    GUIDE = "Guide"
 
 
 class Target(StrEnum):
@@ -42,14 +32,6 @@ class Place(StrEnum):
     HOME = "home"
     CONTROL = "control"
     FINDING = "finding"
-
-
-class WaitsFor(StrEnum):
-    """Who ends the settling after the stack is complete."""
-
-    SERVICE = "service"
-    SCHEDULE = "schedule"
-    PERSON = "person"
 
 
 class InvalidRemediation(PassmusterError):

@@ -12,13 +12,14 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+from passmuster.api.remediation import Way
 from passmuster.inventory.snapshot import Snapshot
 from passmuster.model.finding import Finding
 from passmuster.model.parameter import Value
 from passmuster.model.report import CheckResult, Report
 from passmuster.model.verdict import Status
 from passmuster.remediation import template
-from passmuster.remediation.definition import Definition, Filling, Place, Target, Way
+from passmuster.remediation.definition import Definition, Filling, Place, Target
 from passmuster.remediation.pricing import Cost, cost
 from passmuster.remediation.zones import ZoneRefused, zone_of
 

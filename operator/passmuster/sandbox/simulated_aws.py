@@ -19,7 +19,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import boto3
 from botocore.config import Config
@@ -32,6 +32,8 @@ from moto.sts.models import sts_backends
 from passmuster.sandbox.emulation import faults, front, overlays, server, services
 from passmuster.sandbox.emulation.access import iam, sts
 from passmuster.sandbox.emulation.services import elbv2
+from passmuster.sandbox.emulation.stacks import catalogue, engine
+from passmuster.sandbox.emulation.stacks.api import CloudFormation
 
 DEFAULT_ACCOUNT = "123456789012"
 DEFAULT_REGION = "eu-central-1"
@@ -94,6 +96,7 @@ class SimulatedAWS:
     def __init__(self, *, warm: bool = True) -> None:
         self._warm = warm
         self._front: front.Front | None = None
+        self._engine: engine.Engine | None = None
         self._server: server.LoopbackServer | None = None
         self._session: Any = boto3.Session(botocore_session=Session())
         self._clients: dict[tuple[str, str, AccessKeys], Any] = {}
@@ -114,7 +117,9 @@ class SimulatedAWS:
             undo.callback(self.stop)
             install()
             BackendDict.reset()
-            self._front = front.Front({**sts.OPERATIONS, **services.operations()})
+            self._engine = engine.Engine(catalogue.kinds())
+            emulated = {**sts.OPERATIONS, **services.operations(), **CloudFormation(self._engine).operations()}
+            self._front = front.Front(emulated, before_each=[self._engine.advance_all])
             self._server = server.LoopbackServer(self._front)
             self._server.start()
             if self._warm:
@@ -132,12 +137,13 @@ class SimulatedAWS:
             client.close()
         self._clients.clear()
         BackendDict.reset()
-        self._server = self._front = None
+        self._server = self._front = self._engine = None
         _running.release()
 
     def reset(self) -> None:
         """Back to fresh accounts: no resources, faults, overlays or requests; `client`s stay usable."""
         self._running_front.forget()
+        self._running_engine.forget()
         BackendDict.reset()
 
     def _warm_up(self) -> None:
@@ -150,6 +156,12 @@ class SimulatedAWS:
         if self._front is None:
             raise RuntimeError("the simulated AWS is not running; use it as a context manager")
         return self._front
+
+    @property
+    def _running_engine(self) -> engine.Engine:
+        if self._engine is None:
+            raise RuntimeError("the simulated AWS is not running; use it as a context manager")
+        return self._engine
 
     @property
     def url(self) -> str:
@@ -245,6 +257,27 @@ class SimulatedAWS:
     def roles(self, account_id: str = DEFAULT_ACCOUNT) -> list[str]:
         """The ARNs of the account's roles."""
         return [role.arn for role in iam_backends[account_id]["aws"].roles.values()]
+
+    # stacks --------------------------------------------------------------------------------------------------------
+
+    def stacks_take(self, seconds: float) -> None:
+        """Let every stack operation from now on last this long; 0 means it is over when the call returns."""
+        self._running_engine.behaviour.takes = seconds
+
+    def fail_resource(
+        self,
+        on: Literal["create", "update", "delete"],
+        *,
+        resource_type: str | None = None,
+        logical_id: str | None = None,
+        stack_name: str | None = None,
+        reason: str = "the resource handler failed, as the sandbox was told",
+        count: int | None = 1,
+    ) -> engine.PlannedFailure:
+        """Let CloudFormation fail to create, update or delete a resource; `count` None means every time."""
+        failure = engine.PlannedFailure(on, reason, resource_type, logical_id, stack_name, count)
+        self._running_engine.behaviour.failures.append(failure)
+        return failure
 
     # faults and facts ----------------------------------------------------------------------------------------------
 

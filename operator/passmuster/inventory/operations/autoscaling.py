@@ -1,6 +1,9 @@
 """Auto Scaling groups: their size, zones, targets and how they judge an instance's health."""
 
+from __future__ import annotations
+
 from passmuster.inventory.call import Call
+from passmuster.inventory.snapshot import Row
 
 GROUPS = Call(
     "autoscaling",
@@ -19,5 +22,20 @@ GROUPS = Call(
         "HealthCheckType",
         "HealthCheckGracePeriod",
         "Status",
+        "SuspendedProcesses",
     ),
 )
+POLICIES = Call(
+    "autoscaling",
+    "DescribePolicies",
+    items="ScalingPolicies",
+    keep="{AutoScalingGroupName: AutoScalingGroupName, PolicyName: PolicyName, PolicyType: PolicyType, "
+    "Enabled: Enabled, PredictiveMode: PredictiveScalingConfiguration.Mode}",
+)
+
+
+def target_groups(group: Row) -> set[str]:
+    """The target groups that a group's instances are registered in."""
+    sources = group.get("TrafficSources") or ()
+    attached = {str(source["Identifier"]) for source in sources if source.get("Type") == "elbv2"}
+    return attached | set(group.get("TargetGroupARNs") or ())

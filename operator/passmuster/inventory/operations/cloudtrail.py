@@ -48,6 +48,18 @@ EVENT_SELECTORS = Call(
     keep=("EventSelectors", "AdvancedEventSelectors"),
 )
 
+TRAIL_KEY = Call(
+    "kms",
+    "DescribeKey",
+    each=TRAILS,
+    over="KmsKeyId",
+    param="KeyId",
+    region_of="contains(KmsKeyId || '', ':') && KmsKeyId || HomeRegion",
+    keep="{Arn: KeyMetadata.Arn, KeyState: KeyMetadata.KeyState, Enabled: KeyMetadata.Enabled}",
+    absent=("NotFoundException",),
+)
+"""The key that a trail encrypts with, asked where the key lives: beside the bucket, not always beside the trail."""
+
 DELIVERED = "delivered in the last 24 hours"
 DELIVERED_WITHIN = timedelta(hours=24)
 FIRST_DELIVERY = timedelta(hours=1)
@@ -126,3 +138,35 @@ def best_trail(view: View, now: datetime) -> Row | None:
     """The trail that meets most conditions, ties by ARN; None without a trail; Unread if they cannot be listed."""
     candidates = trails(view)
     return min(candidates, key=lambda trail: (-met(view, trail, now), trail["TrailARN"]), default=None)
+
+
+def contenders(view: View, now: datetime) -> list[Row]:
+    """The best trail, and every other that could be the best if what could not be read about it were known.
+
+    One trail where everything was read. A check of one attribute of the best trail may judge as soon as all contenders
+    agree on it.
+    """
+    best = best_trail(view, now)
+    if best is None:
+        return []
+    floor = (-met(view, best, now), best["TrailARN"])
+    rivals = [trail for trail in trails(view) if trail["TrailARN"] != best["TrailARN"]]
+    return [best, *(trail for trail in rivals if (-_at_most(view, trail, now), trail["TrailARN"]) < floor)]
+
+
+def _at_most(view: View, trail: Row, now: datetime) -> int:
+    """How many of the conditions the trail may meet, with what could not be read in its favour."""
+    count = 0
+    for question in conditions(view, trail, now).values():
+        try:
+            count += question()
+        except Unread:
+            count += 1
+    return count
+
+
+def demand_best_trail(view: View, now: datetime) -> None:
+    """Raises Unread with what is missing to tell the best trail from its rivals; silent where everything was read."""
+    for trail in contenders(view, now):
+        for question in conditions(view, trail, now).values():
+            question()

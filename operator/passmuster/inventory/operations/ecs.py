@@ -1,12 +1,29 @@
 """Clusters, their services and the task definitions in service.
 
-Of a container's environment only the names stay, each with whether its value is an ARN; of a health check only that
-there is one, because its command may hold anything.
+Of a container's environment only the names stay, each with whether its value is an ARN or empty; of a health check only
+that there is one, because its command may hold anything.
 """
 
 from passmuster.inventory.call import Call
+from passmuster.inventory.snapshot import Row
 
 CLUSTERS = Call("ecs", "ListClusters", items="clusterArns")
+CLUSTER_PAGES = Call("ecs", "ListClusters", keep=("clusterArns",))
+"""The same request; one row is a page of ARNs, so that a hundred clusters are described with one request."""
+
+CLUSTER_SETTINGS = Call(
+    "ecs",
+    "DescribeClusters",
+    each=CLUSTER_PAGES,
+    over="clusterArns",
+    param="clusters",
+    args={"include": ["SETTINGS"]},
+    batch=100,
+    items="clusters",
+    keep=("clusterArn", "clusterName", "status", "settings"),
+)
+"""Settings come back only when they are asked for."""
+
 SERVICE_PAGES = Call(
     "ecs",
     "ListServices",
@@ -47,7 +64,33 @@ TASK_DEFINITIONS = Call(
     keep="taskDefinition.{taskDefinitionArn: taskDefinitionArn, family: family, networkMode: networkMode, "
     "containerDefinitions: containerDefinitions[].{name: name, image: image, essential: essential, "
     "healthCheck: healthCheck && `true`, logDriver: logConfiguration.logDriver, "
-    'logGroup: logConfiguration.options."awslogs-group", '
-    "environment: environment[].{name: name, arn: starts_with(value || '', 'arn:')}, secrets: secrets[].name}}",
+    'logGroup: logConfiguration.options."awslogs-group", logRegion: logConfiguration.options."awslogs-region", '
+    'logGroupCreated: logConfiguration.options."awslogs-create-group", '
+    "routedLogGroup: logConfiguration.options.log_group_name, "
+    "environment: environment[].{name: name, arn: starts_with(value || '', 'arn:'), empty: !value}, "
+    "secrets: secrets[].name}}",
 )
 """The task definitions that active services and their task sets run."""
+
+
+def has_rollback(service: Row) -> bool:
+    """Whether a failed deployment by ECS is taken back: by the circuit breaker, or by alarms that are named."""
+    configuration = service.get("deploymentConfiguration") or {}
+    breaker, alarms = configuration.get("deploymentCircuitBreaker") or {}, configuration.get("alarms") or {}
+    by_alarms = alarms.get("enable") and alarms.get("rollback") and alarms.get("alarmNames")
+    return bool((breaker.get("enable") and breaker.get("rollback")) or by_alarms)
+
+
+def target_groups(service: Row) -> set[str]:
+    """The target groups that a service's tasks are registered in, by itself or by its task sets."""
+    entries = list(service.get("loadBalancers") or ())
+    for task_set in service.get("taskSets") or ():
+        entries.extend(task_set.get("loadBalancers") or ())
+    return {str(entry["targetGroupArn"]) for entry in entries if entry.get("targetGroupArn")}
+
+
+def subnets(service: Row) -> set[str]:
+    """The subnets that a service or its task sets put tasks into; none where the instances' network is used."""
+    parts = [service, *(service.get("taskSets") or ())]
+    settings = [(part.get("networkConfiguration") or {}).get("awsvpcConfiguration") or {} for part in parts]
+    return {subnet for setting in settings for subnet in setting.get("subnets") or ()}

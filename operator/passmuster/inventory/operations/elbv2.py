@@ -76,3 +76,9 @@ TARGET_HEALTH = Call(
     keep=("Target", "TargetHealth"),
 )
 SSL_POLICIES = Call("elbv2", "DescribeSSLPolicies", items="SslPolicies", keep=("Name", "SslProtocols"))
+
+
+def is_dedicated(path: str | None) -> bool:
+    """Whether a path was made for health checks: not the start page, under whatever of its names."""
+    plain = (path or "").partition("?")[0].lower()
+    return bool(plain.strip("/")) and not plain.startswith("/index.")

@@ -25,3 +25,25 @@ REGISTERED_DOMAINS = Call(
     keep=("DomainName", "AutoRenew", "Expiry"),
 )
 """Domains registered through Route 53 in this account."""
+
+HEALTH_CHECKS = Call(
+    "route53",
+    "ListHealthChecks",
+    items="HealthChecks",
+    keep="{Id: Id, Type: HealthCheckConfig.Type, Domain: HealthCheckConfig.FullyQualifiedDomainName, "
+    "Path: HealthCheckConfig.ResourcePath, Disabled: HealthCheckConfig.Disabled, "
+    "Inverted: HealthCheckConfig.Inverted, Children: HealthCheckConfig.ChildHealthChecks}",
+)
+"""Without the string a check searches for, which may be anything."""
+
+HEALTH_STATUS = Call(
+    "route53",
+    "GetHealthCheckStatus",
+    each=HEALTH_CHECKS,
+    over="[@][?Type=='HTTPS' || Type=='HTTPS_STR_MATCH'].Id",
+    param="HealthCheckId",
+    items="HealthCheckObservations",
+    keep="{Region: Region, Status: StatusReport.Status}",
+    absent=("NoSuchHealthCheck",),
+)
+"""What each of Route 53's observers saw last, of checks over HTTPS; calculated checks have no observers."""

@@ -109,6 +109,8 @@ class Front:
         call.environ["HTTP_X_MOTO_ACCOUNT_ID"] = call.account
         answer = self._moto.answer(call.environ, call.body)
         failure = dict(answer.headers).get(FAILURE_HEADER)
+        if not failure and answer.status in (404, 405) and answer.body.startswith(b"<!doctype html>"):
+            failure = "NotImplementedError"  # moto has the service but not the route
         if failure:
             raise _failed(call, failure, answer)
         return answer

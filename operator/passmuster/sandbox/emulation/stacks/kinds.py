@@ -25,7 +25,7 @@ from passmuster.sandbox.emulation.stacks.schemas import Schema, schema_of
 from passmuster.sandbox.emulation.stacks.templates import text_of
 
 _SUFFIX = string.ascii_letters + string.digits
-_GONE = ("NotFound", "NoSuch", "DoesNotExist", "NonExistent", "404", "Unknown", "Undefined", "InvalidChangeBatch")
+_GONE = ("notfound", "nosuch", "doesnotexist", "nonexist", "404")
 
 
 class Refused(Exception):
@@ -104,6 +104,12 @@ class Kind:
         """What AWS says about the resource now; None if it does not exist."""
         raise NotImplementedError
 
+    def live(self, work: Work, properties: Properties) -> Mapping[str, Any] | None:
+        """The resource as its properties would say it now, as far as AWS tells them; None if it is gone."""
+        del properties
+        found = self.read(work)
+        return found if found is None or isinstance(found, Mapping) else {}
+
     def update(self, work: Work, old: Properties, new: Properties) -> None:
         del work, old, new
         raise Refused(f"the sandbox cannot update {self.type_name}")
@@ -125,12 +131,14 @@ class Kind:
 class Step:
     """One property that a call of its own carries, after creation and when it changes.
 
-    `put(client, physical id, value)`; `drop(client, physical id)` when the property is taken out again.
+    `put(client, physical id, value)`; `drop(client, physical id)` when the property is taken out again. With
+    `after_creation` off, the create operation takes the property itself and the step only changes it.
     """
 
     property: str
     put: Callable[[Any, str, Any], Any]
     drop: Callable[[Any, str], Any] | None = None
+    after_creation: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,11 +146,11 @@ class Api:
     """One operation (boto3's name for it) and what it is given besides the properties.
 
     In `by`, "@" is the physical id, "@1" its first part between bars, "$Name" a property, "@arn" and "@tags" as they
-    say. `found` picks the resource out of the answer.
+    say; without `by` it is what the kind says. `found` picks the resource out of the answer.
     """
 
     op: str
-    by: Mapping[str, Any] = field(default_factory=dict)
+    by: Mapping[str, Any] | None = None
     found: str = "@"
 
 
@@ -164,7 +172,8 @@ class Simple(Kind):
     """A type whose handlers are plain operations of one service.
 
     `made` picks the physical id out of create's answer ("@name" for the resource's own name); `by` is how the other
-    operations name the resource. `renamed` maps properties to parameters, `apart` are carried by `steps` or not at all.
+    operations name the resource (`update_by` if the update differs). `renamed` maps properties to parameters, `within`
+    is the parameter that holds them all if there is one; `apart` are carried by a subclass.
     """
 
     type_name: str
@@ -187,6 +196,8 @@ class Simple(Kind):
     arn: str = ""
     attribute_paths: Mapping[str, str] = field(default_factory=dict)
     region: str = ""
+    within: str = ""
+    update_by: Mapping[str, Any] | None = None
 
     def create(self, work: Work, properties: Properties) -> str:
         client = self._client(work)
@@ -195,17 +206,19 @@ class Simple(Kind):
             tags = work.all_tags(properties.get(self.tag_property), system=self.tagging.system)
             params |= conform({self.tagging.param: tags}, _input_shape(client, self.create_op), self.type_name)
         answer = _call(client, self.create_op, params)
-        work.made(self._id_in(answer, properties))
+        work.made(self._id_in(work, answer, properties))
         for step in self.steps:
-            if step.property in properties:
+            if step.after_creation and step.property in properties:
                 step.put(client, work.physical_id, properties[step.property])
         if self.tagging.put and not self.tagging.param:
             self._tag(work, work.all_tags(properties.get(self.tag_property), system=self.tagging.system), properties)
         return work.physical_id
 
-    def _id_in(self, answer: Mapping[str, Any], properties: Properties) -> str:
+    def _id_in(self, work: Work, answer: Mapping[str, Any], properties: Properties) -> str:
         if self.made == "@name":
             return str(properties[self.name_property])
+        if self.made.startswith("arn:"):
+            return self.made.format(region=work.place.region, account=work.place.account)
         if self.made.startswith("$"):
             return "|".join(str(properties[name]) for name in self.made.removeprefix("$").split("|"))
         return str(jmespath.search(self.made, answer))
@@ -213,15 +226,24 @@ class Simple(Kind):
     def read(self, work: Work) -> Any:
         return self._read(work, {})
 
+    def live(self, work: Work, properties: Properties) -> Mapping[str, Any] | None:
+        found = self._read(work, properties)
+        if not isinstance(found, Mapping):
+            return None if found is None else {}
+        back = {parameter: name for name, parameter in self.renamed.items()}
+        return {back.get(str(name), str(name)): value for name, value in found.items()}
+
     def _read(self, work: Work, properties: Properties) -> Any:
-        by = self._filled(self.read_api.by or self.by, work, properties)
+        by = self._filled(self.by if self.read_api.by is None else self.read_api.by, work, properties)
         try:
             answer = _call(self._client(work), self.read_api.op, by)
         except ClientError as error:
-            if any(word in error.response["Error"]["Code"] for word in _GONE):
+            if means_gone(error):
                 return None
             raise
         expression = self.read_api.found.replace("{id}", work.physical_id)
+        for index, part in enumerate(work.physical_id.split("|")):
+            expression = expression.replace(f"{{{index + 1}}}", part)
         return jmespath.search(expression, answer)
 
     def update(self, work: Work, old: Properties, new: Properties) -> None:
@@ -231,7 +253,8 @@ class Simple(Kind):
         if changed - stepped:
             if not self.update_op:
                 raise Refused(f"the sandbox cannot update {sorted(changed - stepped)} of {self.type_name}")
-            params = self._params(client, self.update_op, new, strict=changed) | self._filled(self.by, work, new)
+            by = self.by if self.update_by is None else self.update_by
+            params = self._params(client, self.update_op, new, strict=changed) | self._filled(by, work, new)
             _call(client, self.update_op, params)
         for step in self.steps:
             if step.property in changed and step.property in new:
@@ -256,14 +279,14 @@ class Simple(Kind):
 
     def _tagging_call(self, work: Work, api: Api, tags: list[dict[str, str]], properties: Properties) -> None:
         client = self._client(work)
-        params = self._filled(api.by, work, properties, tags=tags)
+        params = self._filled(api.by or {}, work, properties, tags=tags)
         _call(client, api.op, conform(params, _input_shape(client, api.op), self.type_name))
 
     def delete(self, work: Work, properties: Properties) -> None:
         try:
             _call(self._client(work), self.delete_op, self._filled(self.by, work, properties))
         except ClientError as error:
-            if not any(word in error.response["Error"]["Code"] for word in _GONE):
+            if not means_gone(error):
                 raise
 
     def attributes(self, work: Work, properties: Properties) -> dict[str, Any]:
@@ -283,7 +306,12 @@ class Simple(Kind):
     ) -> dict[str, Any]:
         """The properties as parameters; with `strict`, only these must find one."""
         shape = _input_shape(client, op)
-        skipped = {*self.apart, self.tag_property, *(step.property for step in self.steps)}
+        if self.within:
+            shape = shape.members[self.within]
+        several = shape.type_name == "list"
+        shape = shape.member if several else shape
+        stepped = (step.property for step in self.steps if step.after_creation or strict is not None)
+        skipped = {*self.apart, self.tag_property, *stepped}
         taken: dict[str, Any] = {}
         for name, value in properties.items():
             if name in skipped:
@@ -293,7 +321,7 @@ class Simple(Kind):
                 taken[member] = conform(value, shape.members[member], f"{self.type_name} {name}")
             elif strict is None or name in strict:
                 raise Refused(f"the sandbox cannot set {name} of {self.type_name} by {op}")
-        return taken
+        return {self.within: [taken] if several else taken} if self.within else taken
 
     def _filled(
         self, template: Mapping[str, Any], work: Work, properties: Properties, tags: Any = None
@@ -327,6 +355,12 @@ def _fill(template: Any, values: Mapping[str, Any], properties: Properties) -> A
     if isinstance(template, str) and template.startswith("$"):
         return properties.get(template[1:])
     return template
+
+
+def means_gone(error: ClientError) -> bool:
+    """Whether a service says by this error that the resource does not exist."""
+    code = str(error.response["Error"]["Code"]).lower().replace("_", "")
+    return any(word in code for word in _GONE)
 
 
 def _call(client: Any, op: str, params: Mapping[str, Any]) -> dict[str, Any]:

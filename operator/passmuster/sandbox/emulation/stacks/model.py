@@ -4,6 +4,7 @@ The records live in moto's CloudFormation backend of the account and region, so 
 tagging API finds the stacks.
 """
 
+import threading
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -25,7 +26,7 @@ def now() -> datetime:
 
 @dataclass(slots=True)
 class Resource:
-    """One resource of a stack. `properties` are resolved; `handle` is moto's own object where moto made it."""
+    """One resource of a stack. `properties` are resolved."""
 
     logical_id: str
     type: str
@@ -37,8 +38,8 @@ class Resource:
     changed: datetime = field(default_factory=now)
     generated_name: str = ""
     attributes: dict[str, Any] = field(default_factory=dict)
-    handle: Any = None
     imported: bool = False
+    drift: dict[str, Any] = field(default_factory=dict)
 
     @property
     def deletion_policy(self) -> str:
@@ -109,6 +110,7 @@ class ChangeSet:
     import_existing: bool = False
     changes: list[Change] = field(default_factory=list)
     made: datetime = field(default_factory=now)
+    ready_at: float = 0.0
 
 
 @dataclass(slots=True)
@@ -136,6 +138,7 @@ class Stack:
     token: str = ""
     tokens: set[str] = field(default_factory=set)
     running: Iterator[str] | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def busy(self) -> bool:

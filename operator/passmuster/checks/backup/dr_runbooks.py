@@ -1,0 +1,157 @@
+"""There is a runbook for a disaster, and it was executed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+
+from passmuster.checks.declaration import Controls, check
+from passmuster.inventory.operations.arc_region_switch import PLANS
+from passmuster.inventory.operations.resiliencehub import PROCEDURES
+from passmuster.inventory.operations.ssm import DOCUMENT, DOCUMENTS, SUCCESSFUL_EXECUTIONS, runbook_class
+from passmuster.inventory.operations.workload import NO_WORKLOAD, WORKLOAD, has_workload
+from passmuster.inventory.snapshot import Row, View, all_of, any_of, first_of
+from passmuster.model.evidence import Evidence
+from passmuster.model.finding import Finding, failed, passed
+from passmuster.model.parameter import Kind, Parameter, Parameters, Stricter
+from passmuster.model.verdict import Category, Phase, Severity
+
+SUCCESS = ("Success", "CompletedWithSuccess")
+
+
+@check(
+    title="There are disaster recovery runbooks",
+    category=Category.BACKUP,
+    phase=Phase.STABLE,
+    severity=Severity.HIGH,
+    fix="TA",
+    per="account",
+    calls=(*WORKLOAD, DOCUMENTS, DOCUMENT, SUCCESSFUL_EXECUTIONS, PLANS, PROCEDURES),
+    nothing=NO_WORKLOAD,
+    attestable=timedelta(days=365),
+    parameters=(
+        Parameter(
+            "maxAgeDays",
+            Kind.INTEGER,
+            365,
+            Stricter.LOWER,
+            "How many days ago the runbook was last executed at most.",
+            minimum=1,
+            maximum=3650,
+        ),
+        Parameter(
+            "documents",
+            Kind.STRINGS,
+            [],
+            Stricter.FEWER,
+            "Names of the account's automation documents that count without the tag readiness:runbook=dr.",
+            max_length=128,
+        ),
+    ),
+    controls=Controls(well_architected=("REL13-BP02", "REL13-BP05", "OPS07-BP03")),
+)
+def dr_runbooks(view: View, parameters: Parameters, evidence: Evidence) -> Iterator[Finding]:
+    """In a disaster people follow what is written down, and only what was tried works.
+
+    Any of three suffices: an automation document of the account, tagged `readiness:runbook=dr` or named by the policy,
+    that is active and was executed successfully; a plan of ARC Region switch; a procedure recommended by Resilience Hub
+    in its latest assessment and implemented. Systems Manager remembers executions for a limited time, so an older one
+    needs an attestation.
+    """
+    if not has_workload(view):
+        return
+    runbooks = _Runbooks(view, parameters, evidence.now)
+    found: list[Row] = []
+    if any_of(*(_noting(found, find) for find in (runbooks.document, runbooks.plan, runbooks.procedure))):
+        row = found[0]
+        name = row.get("Name") or row.get("name") or "procedure"
+        message = f"The runbook {name} tells what to do in a disaster"
+        yield passed(row.origin, view.account_id, message, observed=str(name), expected=runbooks.expected)
+    else:
+        yield failed(
+            view.origin(DOCUMENTS),
+            view.account_id,
+            "No runbook for a disaster was executed, and there is no Region switch plan or implemented procedure",
+            observed=runbooks.observed(),
+            expected=runbooks.expected,
+        )
+
+
+def _noting(found: list[Row], find: Callable[[], Row | None]) -> Callable[[], bool]:
+    """The question whether something is found, which keeps what was."""
+
+    def question() -> bool:
+        row = find()
+        if row is not None:
+            found.append(row)
+        return row is not None
+
+    return question
+
+
+class _Runbooks:
+    """The three kinds of evidence."""
+
+    def __init__(self, view: View, parameters: Parameters, now: datetime) -> None:
+        self._view = view
+        self._names = parameters["documents"]
+        self._since = now - timedelta(days=parameters["maxAgeDays"])
+        self.expected = f"a runbook for a disaster, executed successfully in the last {parameters['maxAgeDays']} days"
+
+    def document(self) -> Row | None:
+        return first_of(self._view.rows(DOCUMENTS), self._is_runbook)
+
+    def plan(self) -> Row | None:
+        return self._view.row(PLANS)
+
+    def procedure(self) -> Row | None:
+        return first_of(self._view.rows(PROCEDURES), _is_implemented)
+
+    def observed(self) -> str:
+        names = [
+            row["Name"]
+            for row in self._view.rows(DOCUMENTS)
+            if self._is_automation(row) and (row["Name"] in self._names or runbook_class(row) == "dr")
+        ]
+        return f"{', '.join(names)} not active or not executed lately" if names else "no runbook"
+
+    def _is_runbook(self, document: Row) -> bool:
+        return self._is_automation(document) and all_of(
+            lambda: self._is_named(document),
+            lambda: self._is_active(document),
+            lambda: any(self._was_executed(document, row) for row in self._executions(document)),
+        )
+
+    def _is_automation(self, document: Row) -> bool:
+        return document.get("DocumentType") == "Automation"
+
+    def _is_named(self, document: Row) -> bool:
+        """By the tag or by the policy; where the list leaves the tags out, the description of the document has them."""
+        if document["Name"] in self._names:
+            return True
+        if "Tags" in document:
+            return runbook_class(document) == "dr"
+        described = self._view.row(DOCUMENT, document)
+        return described is not None and runbook_class(described) == "dr"
+
+    def _is_active(self, document: Row) -> bool:
+        described = self._view.row(DOCUMENT, document)
+        return described is not None and described.get("Status") == "Active"
+
+    def _executions(self, document: Row) -> Iterator[Row]:
+        return self._view.rows(SUCCESSFUL_EXECUTIONS, document)
+
+    def _was_executed(self, document: Row, execution: Row) -> bool:
+        ended = execution.get("ExecutionEndTime") or execution.get("ExecutionStartTime")
+        return (
+            execution.get("DocumentName") == document["Name"]
+            and execution.get("AutomationExecutionStatus") in SUCCESS
+            and ended is not None
+            and ended > self._since
+        )
+
+
+def _is_implemented(recommendation: Row) -> bool:
+    if recommendation.get("recommendationStatus"):
+        return bool(recommendation["recommendationStatus"] == "Implemented")
+    return any(item.get("alreadyImplemented") for item in recommendation.get("implemented") or [])

@@ -1,0 +1,65 @@
+"""The files of the account's trail cannot be changed unnoticed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from passmuster.checks.declaration import Controls, check
+from passmuster.inventory.operations.cloudtrail import (
+    EVENT_SELECTORS,
+    TRAIL_STATUS,
+    TRAILS,
+    contenders,
+    demand_best_trail,
+)
+from passmuster.inventory.snapshot import Row, View
+from passmuster.model.evidence import Evidence
+from passmuster.model.finding import Finding, failed, passed
+from passmuster.model.parameter import Parameters
+from passmuster.model.verdict import Category, Phase, Severity
+
+EXPECTED = "log file validation on"
+
+
+@check(
+    title="CloudTrail files are validated",
+    category=Category.COMPLIANCE,
+    phase=Phase.PRODUCTION,
+    severity=Severity.HIGH,
+    fix="I",
+    per="account",
+    calls=(TRAILS, TRAIL_STATUS, EVENT_SELECTORS),
+    nothing="No trail records the account's events, so there are no files to validate",
+    controls=Controls(
+        config=("CLOUD_TRAIL_LOG_FILE_VALIDATION_ENABLED",),
+        security_hub=("CloudTrail.4",),
+        well_architected=("SEC04-BP02",),
+    ),
+)
+def cloudtrail_log_validation(view: View, parameters: Parameters, evidence: Evidence) -> Iterator[Finding]:
+    """Whoever covers his tracks edits the log; signed digests show that a file was changed or is missing.
+
+    The trail that comes nearest to recording every region is judged, an organization's trail included. Where it cannot
+    be told which of two trails that is, the verdict stands if both are configured alike.
+    """
+    trails = contenders(view, evidence.now)
+    if not trails:
+        return
+    best = trails[0]
+    with view.judging(best["TrailARN"], best.region):
+        if any(_validated(trail) != _validated(best) for trail in trails):
+            demand_best_trail(view, evidence.now)
+        yield _judged(best)
+
+
+def _validated(trail: Row) -> bool:
+    return bool(trail.get("LogFileValidationEnabled"))
+
+
+def _judged(trail: Row) -> Finding:
+    name, arn = trail["Name"], trail["TrailARN"]
+    if _validated(trail):
+        message = f"The files of the trail {name} are signed with digests"
+        return passed(trail.origin, arn, message, observed="log file validation on", expected=EXPECTED)
+    message = f"A changed or deleted file of the trail {name} would go unnoticed"
+    return failed(trail.origin, arn, message, observed="log file validation off", expected=EXPECTED)

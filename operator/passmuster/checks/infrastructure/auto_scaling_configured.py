@@ -1,0 +1,246 @@
+"""Services, groups, tables, replicas and provisioned functions grow and shrink with their load."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+
+from passmuster.checks.declaration import Controls, check
+from passmuster.inventory.call import Call
+from passmuster.inventory.operations.autoscaling import GROUPS, POLICIES
+from passmuster.inventory.operations.dynamodb import TABLE
+from passmuster.inventory.operations.ecs import SERVICES
+from passmuster.inventory.operations.lambda_ import FUNCTIONS
+from passmuster.inventory.operations.rds import DB_CLUSTERS, DB_INSTANCES, is_aurora, is_changing, is_going, status
+from passmuster.inventory.snapshot import Row, View, unmet
+from passmuster.model.evidence import Evidence
+from passmuster.model.finding import Finding, failed, passed, unknown
+from passmuster.model.parameter import Parameters
+from passmuster.model.verdict import Category, Phase, Reason, Severity
+
+NAMESPACES = ("ecs", "dynamodb", "rds", "lambda")
+TARGETS = {
+    namespace: Call(
+        "application-autoscaling",
+        "DescribeScalableTargets",
+        args={"ServiceNamespace": namespace},
+        items="ScalableTargets",
+        keep=("ResourceId", "ScalableDimension", "MinCapacity", "MaxCapacity", "SuspendedState"),
+    )
+    for namespace in NAMESPACES
+}
+SCALING = {
+    namespace: Call(
+        "application-autoscaling",
+        "DescribeScalingPolicies",
+        args={"ServiceNamespace": namespace},
+        items="ScalingPolicies",
+        keep=("ResourceId", "ScalableDimension", "PolicyType"),
+    )
+    for namespace in NAMESPACES
+}
+PROVISIONED = Call(
+    "lambda",
+    "ListProvisionedConcurrencyConfigs",
+    each=FUNCTIONS,
+    over="FunctionName",
+    param="FunctionName",
+    items="ProvisionedConcurrencyConfigs",
+    keep=("FunctionArn", "RequestedProvisionedConcurrentExecutions", "Status"),
+    absent=("ResourceNotFoundException",),
+)
+"""Provisioned concurrency belongs to aliases and versions, and nothing lists it for all functions."""
+
+DYNAMIC = ("TargetTrackingScaling", "StepScaling")
+SIMPLE = (*DYNAMIC, "SimpleScaling")
+ROOM, POLICY = "a maximum above its minimum", "a scaling policy"
+EXPECTED = f"{ROOM} and {POLICY}"
+
+
+@check(
+    title="Capacity scales by itself",
+    category=Category.INFRASTRUCTURE,
+    phase=Phase.FOUNDATION,
+    severity=Severity.HIGH,
+    fix="A",
+    calls=(
+        *TARGETS.values(),
+        *SCALING.values(),
+        GROUPS,
+        POLICIES,
+        SERVICES,
+        TABLE,
+        DB_CLUSTERS,
+        DB_INSTANCES,
+        PROVISIONED,
+    ),
+    nothing="There is no service, group, provisioned table, Aurora replica or provisioned function that could scale",
+    controls=Controls(
+        config=("DYNAMODB_AUTOSCALING_ENABLED",),
+        security_hub=("DynamoDB.1",),
+        well_architected=("REL07-BP01", "COST09-BP03"),
+    ),
+)
+def auto_scaling_configured(view: View, parameters: Parameters, evidence: Evidence) -> Iterator[Finding]:
+    """Fixed capacity is too much at night and too little on the day it matters.
+
+    A running service, an Auto Scaling group, both dimensions of a provisioned table, the readers of an Aurora cluster
+    and a function's provisioned concurrency need room between minimum and maximum, and a policy that follows the load:
+    target tracking or steps, for groups also simple and predictive scaling. A schedule alone is no policy, and equal
+    bounds fail even on purpose. Scaling that is suspended passes with a warning. Not judged are daemons, services
+    scaled to zero or deployed by an external controller, which cannot scale, groups that may not run anything, tables
+    on demand, clusters without a reader or whose members are all serverless, and functions on demand.
+    """
+    for subjects in (_services, _groups, _tables, _clusters, _functions):
+        with view.judging(view.account_id):
+            yield from subjects(view)
+
+
+def _verdict(
+    row: Row,
+    arn: str,
+    name: str,
+    wrong: list[str],
+    observed: str,
+    facts: Mapping[str, str],
+    warnings: tuple[str, ...] = (),
+) -> Finding:
+    if wrong:
+        message = f"The {name} lacks {' and '.join(wrong)}"
+        return failed(row.origin, arn, message, observed=observed, expected=EXPECTED, facts=facts)
+    message = f"The {name} scales by itself"
+    return passed(row.origin, arn, message, observed=observed, expected=EXPECTED, warnings=warnings)
+
+
+def _in_transit(row: Row, arn: str, name: str, observed: str) -> Finding:
+    message = f"The {name} is being changed"
+    return unknown(row.origin, arn, message, Reason.IN_TRANSIT, observed=observed, expected=EXPECTED)
+
+
+def _scalable(view: View, row: Row, arn: str, name: str, resource: str, *dimensions: str) -> Finding:
+    """What Application Auto Scaling knows of a resource; it must scale in every dimension."""
+    namespace = dimensions[0].partition(":")[0]
+
+    def target(dimension: str) -> Row | None:
+        return next((row for row in view.rows(TARGETS[namespace]) if _is(row, resource, dimension)), None)
+
+    def has_room(dimension: str) -> bool:
+        found = target(dimension)
+        return found is not None and found["MinCapacity"] < found["MaxCapacity"]
+
+    def has_policy(dimension: str) -> bool:
+        return any(
+            _is(policy, resource, dimension) and policy.get("PolicyType") in DYNAMIC
+            for policy in view.rows(SCALING[namespace])
+        )
+
+    conditions: dict[str, Callable[[], bool]] = {}
+    for dimension in dimensions:
+        of = f" of {dimension.rpartition(':')[2]}" if len(dimensions) > 1 else ""
+        conditions[ROOM + of] = partial(has_room, dimension)
+        conditions[POLICY + of] = partial(has_policy, dimension)
+    wrong = unmet(conditions)
+    facts = {"serviceNamespace": namespace, "resourceId": resource}
+    if len(dimensions) == 1:
+        facts["scalableDimension"] = dimensions[0]
+    if wrong:
+        return _verdict(row, arn, name, wrong, ", ".join(f"not: {phrase}" for phrase in wrong), facts)
+    found = [each for dimension in dimensions if (each := target(dimension)) is not None]
+    observed = ", ".join(f"{each['MinCapacity']} to {each['MaxCapacity']}" for each in found)
+    suspended = any((each.get("SuspendedState") or {}).get("DynamicScalingOutSuspended") for each in found)
+    warnings = (f"the scaling of the {name} is suspended",) if suspended else ()
+    return _verdict(row, arn, name, [], observed, facts, warnings)
+
+
+def _is(row: Row, resource: str, dimension: str) -> bool:
+    return row.get("ResourceId") == resource and row.get("ScalableDimension") == dimension
+
+
+def _services(view: View) -> Iterator[Finding]:
+    for service in view.rows(SERVICES):
+        external = (service.get("deploymentController") or {}).get("type") == "EXTERNAL"
+        daemon = service.get("schedulingStrategy") == "DAEMON"
+        if service.get("status") != "ACTIVE" or external or daemon or not service.get("desiredCount"):
+            continue
+        arn, name = service["serviceArn"], service["serviceName"]
+        cluster = str(service.get("clusterArn") or service.asked("cluster")).rpartition("/")[2]
+        with view.judging(arn, service.region):
+            resource = f"service/{cluster}/{name}"
+            yield _scalable(view, service, arn, f"service {name}", resource, "ecs:service:DesiredCount")
+
+
+def _groups(view: View) -> Iterator[Finding]:
+    for group in view.rows(GROUPS):
+        if group.get("Status") or not group.get("MaxSize"):
+            continue
+        arn, name = group["AutoScalingGroupARN"], group["AutoScalingGroupName"]
+        with view.judging(arn, group.region):
+            least, most = group.get("MinSize") or 0, group["MaxSize"]
+            wrong = unmet({ROOM: partial(_above, least, most), POLICY: partial(_has_policy, view, name)})
+            processes = {process.get("ProcessName") for process in group.get("SuspendedProcesses") or ()}
+            suspended = processes & {"AlarmNotification", "Launch"}
+            warnings = (f"the scaling of the group {name} is suspended",) if suspended else ()
+            facts = {"autoScalingGroupName": str(name)}
+            yield _verdict(group, arn, f"group {name}", wrong, f"{least} to {most}", facts, warnings)
+
+
+def _above(least: int, most: int) -> bool:
+    return least < most
+
+
+def _has_policy(view: View, group: str) -> bool:
+    return any(
+        policy.get("AutoScalingGroupName") == group
+        and policy.get("Enabled") is not False
+        and (policy.get("PolicyType") in SIMPLE or policy.get("PredictiveMode") == "ForecastAndScale")
+        for policy in view.rows(POLICIES)
+    )
+
+
+def _tables(view: View) -> Iterator[Finding]:
+    for table in view.rows(TABLE):
+        on_demand = table.get("BillingMode") == "PAY_PER_REQUEST" or not table.get("ReadCapacityUnits")
+        if on_demand or table.get("TableStatus") in ("DELETING", "ARCHIVING", "ARCHIVED"):
+            continue
+        arn, name = table["TableArn"], table["TableName"]
+        if table.get("TableStatus") in ("CREATING", "UPDATING"):
+            yield _in_transit(table, arn, f"table {name}", str(table["TableStatus"]))
+            continue
+        with view.judging(arn, table.region):
+            dimensions = ("dynamodb:table:ReadCapacityUnits", "dynamodb:table:WriteCapacityUnits")
+            yield _scalable(view, table, arn, f"table {name}", f"table/{name}", *dimensions)
+
+
+def _clusters(view: View) -> Iterator[Finding]:
+    for cluster in view.rows(DB_CLUSTERS):
+        members = cluster.get("DBClusterMembers") or ()
+        readers = [member for member in members if not member.get("IsClusterWriter")]
+        if not is_aurora(cluster) or not readers or is_going(cluster):
+            continue
+        arn, name = cluster["DBClusterArn"], cluster["DBClusterIdentifier"]
+        with view.judging(arn, cluster.region):
+            if is_changing(cluster):
+                yield _in_transit(cluster, arn, f"cluster {name}", status(cluster))
+            elif not cluster.get("ServerlessV2ScalingConfiguration") or not _all_serverless(view, name):
+                resource = f"cluster:{name}"
+                yield _scalable(view, cluster, arn, f"cluster {name}", resource, "rds:cluster:ReadReplicaCount")
+
+
+def _all_serverless(view: View, cluster: str) -> bool:
+    return all(
+        instance.get("DBInstanceClass") == "db.serverless"
+        for instance in view.rows(DB_INSTANCES)
+        if instance.get("DBClusterIdentifier") == cluster
+    )
+
+
+def _functions(view: View) -> Iterator[Finding]:
+    for provisioned in view.rows(PROVISIONED):
+        arn = provisioned["FunctionArn"]
+        resource = "function:" + str(arn).partition(":function:")[2]
+        name = f"provisioned concurrency of {resource.removeprefix('function:')}"
+        if provisioned.get("Status") == "IN_PROGRESS":
+            yield _in_transit(provisioned, arn, name, "IN_PROGRESS")
+            continue
+        with view.judging(arn, provisioned.region):
+            yield _scalable(view, provisioned, arn, name, resource, "lambda:function:ProvisionedConcurrency")

@@ -1,0 +1,65 @@
+"""Every database instance reports the metrics of its operating system at least once a minute."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from passmuster.checks.declaration import Controls, check
+from passmuster.inventory.operations.rds import DB_INSTANCES, is_changing, is_going, is_rds, status
+from passmuster.inventory.snapshot import Row, View
+from passmuster.model.evidence import Evidence
+from passmuster.model.finding import Finding, failed, passed, unknown
+from passmuster.model.parameter import Kind, Parameter, Parameters, Stricter
+from passmuster.model.verdict import Category, Phase, Reason, Severity
+
+
+@check(
+    title="Databases have enhanced monitoring",
+    category=Category.MONITORING,
+    phase=Phase.HARDENED,
+    severity=Severity.MEDIUM,
+    fix="IA",
+    calls=(DB_INSTANCES,),
+    nothing="There is no RDS or Aurora instance",
+    parameters=(
+        Parameter(
+            "maxIntervalSeconds",
+            Kind.INTEGER,
+            60,
+            Stricter.LOWER,
+            "The longest interval at which an instance may report the metrics of its operating system.",
+            minimum=1,
+            maximum=60,
+        ),
+    ),
+    controls=Controls(
+        config=("RDS_ENHANCED_MONITORING_ENABLED",),
+        security_hub=("RDS.6",),
+        well_architected=("REL06-BP01",),
+    ),
+)
+def enhanced_monitoring(view: View, parameters: Parameters, evidence: Evidence) -> Iterator[Finding]:
+    """The hypervisor's CPU metric does not show which process inside the instance takes it.
+
+    Each instance is judged, members of clusters and read replicas included: an interval above zero, at most the
+    policy's, and a role that may write the metrics.
+    """
+    for database in view.rows(DB_INSTANCES):
+        if is_rds(database) and not is_going(database):
+            yield _instance(database, parameters["maxIntervalSeconds"])
+
+
+def _instance(database: Row, longest: int) -> Finding:
+    arn, name = database["DBInstanceArn"], f"database {database['DBInstanceIdentifier']}"
+    interval, role = database.get("MonitoringInterval") or 0, database.get("MonitoringRoleArn")
+    expected = f"an interval of 1 to {longest} s and a monitoring role"
+    observed = f"interval {interval} s" + ("" if role else ", no role")
+    if is_changing(database):
+        message = f"The {name} is {status(database)}"
+        return unknown(database.origin, arn, message, Reason.IN_TRANSIT, observed=observed, expected=expected)
+    if 0 < interval <= longest and role:
+        message = f"The {name} reports every {interval} s"
+        return passed(database.origin, arn, message, observed=observed, expected=expected)
+    why = "does not report" if interval == 0 else "has no monitoring role" if not role else "reports too seldom"
+    facts = {"DBInstanceIdentifier": database["DBInstanceIdentifier"]}
+    return failed(database.origin, arn, f"The {name} {why}", observed=observed, expected=expected, facts=facts)

@@ -1,0 +1,105 @@
+"""Commands that speak to a cluster: the operator itself, and approving a remediation."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import structlog
+import typer
+
+from passmuster.cli.terminal import note
+from passmuster.model.errors import UserError
+
+Kubeconfig = Annotated[Path | None, typer.Option("--kubeconfig", help="Kubeconfig; default KUBECONFIG or the pod's.")]
+Context = Annotated[str | None, typer.Option("--context", help="Context of the kubeconfig.")]
+
+
+def operator(
+    http_address: Annotated[
+        str, typer.Option("--http-address", metavar="HOST:PORT", help="Where /healthz, /readyz and /metrics answer.")
+    ] = "0.0.0.0:8080",
+    alerts_token_file: Annotated[
+        Path | None,
+        typer.Option("--alerts-token-file", help="File with the bearer token of Alertmanager; opens POST /alerts."),
+    ] = None,
+    endpoint_url: Annotated[
+        str | None, typer.Option("--endpoint-url", help="AWS endpoint instead of the real one (sandbox).")
+    ] = None,
+    namespace: Annotated[
+        list[str] | None, typer.Option("--namespace", help="Serve only this namespace; may be repeated.")
+    ] = None,
+    workers: Annotated[int, typer.Option("--workers", min=1, max=64, help="Policies worked on at the same time.")] = 4,
+    requests_per_second: Annotated[
+        float,
+        typer.Option("--requests-per-second", min=0.1, help="Most requests a second per account, region and service."),
+    ] = 5.0,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+) -> None:
+    """Run the operator against a cluster."""
+    from passmuster.handlers.operator import Operator, Options, own_namespace
+
+    _log_json()
+    if alerts_token_file is not None and not alerts_token_file.is_file():
+        raise UserError(f"{alerts_token_file} does not exist: write the token of Alertmanager's http_config into it")
+    process = Operator(
+        Options(
+            http_address=http_address,
+            alerts_token_file=alerts_token_file,
+            endpoint_url=endpoint_url,
+            namespaces=tuple(namespace or ()),
+            workers=workers,
+            kubeconfig=kubeconfig,
+            context=context,
+            own_namespace=own_namespace(),
+            requests_per_second=requests_per_second,
+        )
+    )
+    raise typer.Exit(process.run())
+
+
+def _log_json() -> None:
+    """One JSON object a line on standard error, ours and the libraries'. botocore's debug output is never on."""
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.processors.format_exc_info, structlog.processors.JSONRenderer()],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.format_exc_info,
+                structlog.processors.JSONRenderer(),
+            ],
+        )
+    )
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    for name in ("botocore", "boto3", "urllib3"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def approve(
+    name: Annotated[str, typer.Argument(help="Name of the Remediation.")],
+    namespace: Annotated[str, typer.Option("--namespace", "-n", help="Its namespace.")] = "default",
+    undo: Annotated[bool, typer.Option("--undo", help="Approve that an applied change is taken back.")] = False,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+) -> None:
+    """Approve a remediation as yourself: exactly the intent it has now, and nothing else."""
+    from passmuster.kube.approvals import approve as give
+    from passmuster.kube.connection import connect
+
+    given = give(connect(kubeconfig, context), namespace, name, undo=undo)
+    what = "Undoing it" if undo else "It"
+    note(f"{given.by} approved {name} ({given.digest[:19]}…). {what} begins when the rules of its policy permit.")

@@ -1,0 +1,119 @@
+"""`passmuster inspect` and `passmuster plan`: one account, or several, without a cluster."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from passmuster.cli import offline, terminal
+from passmuster.model.verdict import Phase, level_order
+
+File = Annotated[
+    list[Path] | None,
+    typer.Option("--file", "-f", help="Manifest with policies and accounts; may be repeated; - is stdin."),
+]
+Profile = Annotated[str | None, typer.Option("--profile", help="Profile of the AWS configuration.")]
+AccountId = Annotated[str | None, typer.Option("--account-id", help="The account the credentials must belong to.")]
+Region = Annotated[
+    list[str] | None, typer.Option("--region", help="Region to inspect; may be repeated. Unset: every enabled one.")
+]
+RoleArn = Annotated[str | None, typer.Option("--role-arn", help="Role to assume for the inspection.")]
+ExternalId = Annotated[str | None, typer.Option("--external-id", help="External id of that role.")]
+Level = Annotated[Phase | None, typer.Option("--level", help="Level to judge against; default Production.")]
+Endpoint = Annotated[str | None, typer.Option("--endpoint-url", help="AWS endpoint instead of the real one (sandbox).")]
+
+
+class Output(StrEnum):
+    """How a result is printed."""
+
+    TABLE = "table"
+    JSON = "json"
+    HTML = "html"
+    MARKDOWN = "markdown"
+
+
+def inspect(
+    file: File = None,
+    profile: Profile = None,
+    account_id: AccountId = None,
+    region: Region = None,
+    role_arn: RoleArn = None,
+    external_id: ExternalId = None,
+    level: Level = None,
+    endpoint_url: Endpoint = None,
+    output: Annotated[Output, typer.Option("--output", "-o", help="How the report is printed.")] = Output.TABLE,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show passing checks too.")] = False,
+) -> None:
+    """Inspect an account against the readiness catalogue.
+
+    Name it by manifests (-f), by a profile, or by its id and regions; without any, the ordinary AWS configuration is
+    used. Exits with 0 when the level is reached, 1 when it is not, 2 on an error.
+    """
+    asked = offline.Asked(
+        files=tuple(file or ()),
+        profile=profile,
+        account_id=account_id,
+        regions=tuple(region or ()),
+        role_arn=role_arn,
+        external_id=external_id,
+        level=level,
+    )
+    results = offline.inspect(asked, endpoint_url)
+    match output:
+        case Output.TABLE:
+            for result in results:
+                terminal.print_report(result.report, result.plan, offline.catalogue(), verbose=verbose)
+        case Output.JSON:
+            documents = [result.document() for result in results]
+            single = len(documents) == 1
+            whole = documents[0] if single else {"apiVersion": "v1", "kind": "List", "items": documents}
+            print(json.dumps(whole, indent=2, ensure_ascii=False))
+        case Output.HTML:
+            print("\n".join(result.html() for result in results))
+        case Output.MARKDOWN:
+            print("\n".join(result.markdown() for result in results))
+    raise typer.Exit(0 if all(_reached(result) for result in results) else 1)
+
+
+def _reached(result: offline.Result) -> bool:
+    report = result.report
+    enough = report.minimum_score is None or (report.score is not None and report.score >= report.minimum_score)
+    return level_order(report.level) >= report.declared.order and enough
+
+
+def plan(
+    file: File = None,
+    profile: Profile = None,
+    account_id: AccountId = None,
+    region: Region = None,
+    role_arn: RoleArn = None,
+    external_id: ExternalId = None,
+    level: Level = None,
+    endpoint_url: Endpoint = None,
+    set_input: Annotated[
+        list[str] | None,
+        typer.Option("--input", help="Input of remediations as NAME=VALUE, for example domain=shop.example.com."),
+    ] = None,
+    output: Annotated[Output, typer.Option("--output", "-o", help="table or json.")] = Output.TABLE,
+) -> None:
+    """Show what would reach the level: every change with its cost, risk, order, effect and undo. Changes nothing."""
+    asked = offline.Asked(
+        files=tuple(file or ()),
+        profile=profile,
+        account_id=account_id,
+        regions=tuple(region or ()),
+        role_arn=role_arn,
+        external_id=external_id,
+        level=level,
+        inputs=offline.inputs(set_input or ()),
+    )
+    results = offline.inspect(asked, endpoint_url)
+    if output is Output.JSON:
+        print(json.dumps([result.plan_document() for result in results], indent=2, ensure_ascii=False))
+        return
+    for result in results:
+        terminal.print_plan(result.report, result.plan)

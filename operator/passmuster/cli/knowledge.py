@@ -1,0 +1,150 @@
+"""Commands that need neither an account nor a cluster: checks, iam-policy, crds, metrics."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markdown import Markdown
+from rich.table import Table
+
+from passmuster.api import files
+from passmuster.checks import catalogue
+from passmuster.checks.declaration import Check
+from passmuster.checks.judge import calls_of, distinct_calls
+from passmuster.cli import offline
+from passmuster.cli.inspect import Output
+from passmuster.cli.terminal import note
+from passmuster.inventory.call import union
+from passmuster.inventory.permissions import all_actions, policy
+from passmuster.remediation import catalogue as remediations
+
+
+def check_document(check: Check) -> dict[str, Any]:
+    """One check, as `passmuster checks --output json` lists it."""
+    calls = union(calls_of(check))
+    return {
+        "id": check.id,
+        "title": check.title,
+        "description": check.description,
+        "category": check.category.value,
+        "categories": [category.value for category in check.categories],
+        "phase": check.phase.value,
+        "severity": check.severity.value,
+        "optional": check.optional,
+        "fix": "".join(fix.value for fix in check.fix),
+        "parameters": [
+            {
+                "name": p.name,
+                "kind": p.kind.value,
+                "default": p.default,
+                "stricter": p.stricter.value,
+                "description": p.description,
+                **({"choices": list(p.choices)} if p.choices else {}),
+            }
+            for p in check.parameters
+        ],
+        "calls": [call.name for call in calls],
+        "actions": list(all_actions(calls)),
+        "mappings": {
+            "config": list(check.controls.config),
+            "securityHub": list(check.controls.security_hub),
+            "wellArchitected": list(check.controls.well_architected),
+        },
+        "remediations": [definition.name for definition in remediations.load().fixing(check.id)],
+        "attestableDays": check.attestable.days if check.attestable is not None else None,
+    }
+
+
+def checks(
+    check_id: Annotated[
+        str | None, typer.Argument(metavar="[ID]", help="A check id; without it all are listed.")
+    ] = None,
+    output: Annotated[Output, typer.Option("--output", "-o", help="table or json.")] = Output.TABLE,
+) -> None:
+    """List the readiness checks, or explain one."""
+    known = catalogue.load()
+    chosen = [known.get(check_id)] if check_id is not None else list(known)
+    if output is Output.JSON:
+        print(json.dumps([check_document(check) for check in chosen], indent=2, ensure_ascii=False))
+        return
+    console = Console(highlight=False)
+    if check_id is not None:
+        console.print(Markdown(_explained(chosen[0])))
+        return
+    table = Table(box=None, pad_edge=False)
+    for column in ("Phase", "Check", "Severity", "Category", "Fix", "Title"):
+        table.add_column(column, no_wrap=column != "Title")
+    for check in chosen:
+        fix = "".join(f.value for f in check.fix)
+        title = f"{check.title} [dim](optional)[/]" if check.optional else check.title
+        table.add_row(check.phase, check.id, check.severity, check.category, fix, title)
+    console.print(table)
+    console.print(f"\n[dim]{len(chosen)} checks. Fix: A additive, I in place, P proposal, T attestation.[/]")
+
+
+def _explained(check: Check) -> str:
+    document = check_document(check)
+    lines = [
+        f"# {check.title}",
+        f"`{check.id}` · {check.phase} · {check.severity} · {', '.join(document['categories'])}"
+        + (" · optional" if check.optional else ""),
+        "",
+        check.description,
+    ]
+    if check.parameters:
+        lines += ["", "## Parameters", ""]
+        lines += [f"- `{p.name}` (default `{p.default}`): {p.description}" for p in check.parameters]
+    lines += ["", "## What it reads", "", *(f"- `{call}`" for call in document["calls"])]
+    lines += ["", f"IAM actions: {', '.join(f'`{action}`' for action in document['actions'])}"]
+    if document["remediations"]:
+        lines += ["", "## How to fix it", ""]
+        lines += [f"- remediation `{name}` (passmuster plan)" for name in document["remediations"]]
+    for name, label in (
+        ("config", "AWS Config"),
+        ("securityHub", "Security Hub"),
+        ("wellArchitected", "Well-Architected"),
+    ):
+        if document["mappings"][name]:
+            lines += ["", f"{label}: {', '.join(document['mappings'][name])}"]
+    return "\n".join(lines)
+
+
+def iam_policy(
+    check_id: Annotated[
+        list[str] | None, typer.Option("--check", help="Only what this check reads; may be repeated.")
+    ] = None,
+) -> None:
+    """Print the least-privilege IAM policy of an inspection: exactly the actions its calls need."""
+    known = catalogue.load()
+    chosen = [known.get(one) for one in check_id] if check_id else list(known)
+    print(json.dumps(policy(distinct_calls(chosen)), indent=2))
+
+
+def crds(
+    output_dir: Annotated[
+        Path | None, typer.Option("--output-dir", help="Write one file each into this folder.")
+    ] = None,
+) -> None:
+    """Print the custom resource definitions, the admission policies of approvals, and the roles."""
+    known, inputs = offline.facts(), remediations.load().inputs()
+    if output_dir is not None:
+        for path in files.write(output_dir, known, inputs):
+            note(f"wrote {path}")
+        return
+    print("\n---\n".join(text.rstrip("\n") for text in files.render(known, inputs).values()))
+
+
+def metrics(
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file.")] = None,
+) -> None:
+    """Print the metrics that the operator exports, as Markdown."""
+    from passmuster.metrics.contract import document
+
+    if output is None:
+        print(document(), end="")
+    else:
+        output.write_text(document(), encoding="utf-8")

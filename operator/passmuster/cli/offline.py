@@ -1,0 +1,289 @@
+"""Inspections without a cluster: from manifests or flags to the same engine the operator runs.
+
+Used by `inspect`, `plan` and the demo.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from passmuster.api import manifest
+from passmuster.api.account import AWSAccount
+from passmuster.api.parameters import CheckFacts
+from passmuster.api.policy import ReadinessPolicy
+from passmuster.assess.plan import Plan, plan
+from passmuster.aws.clients import Clients
+from passmuster.aws.collector import Collector
+from passmuster.aws.identity import Identities, control_region_of, default_region
+from passmuster.aws.limits import DEFAULT_RATE, Limits
+from passmuster.aws.principal import KeyRing
+from passmuster.aws.transport import BotoTransport
+from passmuster.checks import catalogue as checks
+from passmuster.checks.catalogue import Catalogue
+from passmuster.cli import terminal
+from passmuster.engine import documents
+from passmuster.engine.inspection import Inspector, Task
+from passmuster.engine.tenancy import Governed, without_cluster
+from passmuster.model.account import Identity, Target, partition_of
+from passmuster.model.errors import InvalidManifest, UserError
+from passmuster.model.parameter import Kind
+from passmuster.model.report import Report
+from passmuster.model.verdict import Phase
+from passmuster.remediation import catalogue as remediations
+from passmuster.remediation.rendering import Owner
+
+SIMULATED_RATE = 500.0
+"""Requests a second to an endpoint that is not AWS."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a person named on the command line."""
+
+    files: tuple[Path, ...] = ()
+    profile: str | None = None
+    account_id: str | None = None
+    regions: tuple[str, ...] = ()
+    role_arn: str | None = None
+    external_id: str | None = None
+    level: Phase | None = None
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One account under one policy, by whatever name it was given."""
+
+    governed: Governed
+    profile: str | None
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A report with its plan."""
+
+    job: Job
+    report: Report
+    plan: Plan
+
+    @property
+    def _policy(self) -> str:
+        return self.job.governed.policy.metadata.name
+
+    def document(self) -> dict[str, Any]:
+        """The ReadinessReport, with every finding."""
+        policy = self.job.governed.policy
+        name = f"{self._policy}-{self.report.account_id}"
+        return documents.report_document(
+            name, policy.metadata.namespace or "", self._policy, self.report, self.plan, limit=None
+        )
+
+    def plan_document(self) -> dict[str, Any]:
+        """The plan with the change of each step in words."""
+        return {
+            "accountId": self.report.account_id,
+            "level": self.report.level,
+            "score": self.report.score,
+            "declared": self.report.declared.value,
+            "monthlyCost": float(self.plan.monthly_cost()),
+            "steps": [
+                {
+                    **documents.step_document(step),
+                    "title": step.proposal.definition.title,
+                    "region": step.proposal.region,
+                    "waitsFor": list(step.waits_for),
+                    "changes": list(step.proposal.changes),
+                    "parameters": dict(step.proposal.parameters),
+                    "digest": step.proposal.digest,
+                    "undo": step.proposal.definition.undo,
+                }
+                for step in self.plan.steps
+            ],
+            "byHand": [check.id for check in self.plan.by_hand],
+        }
+
+    def html(self) -> str:
+        """The report as one HTML file."""
+        from passmuster.report import html
+
+        return html.render(self.report, self.plan, title=self.job.name)
+
+    def markdown(self) -> str:
+        """The report as Markdown."""
+        from passmuster.report import markdown
+
+        return markdown.render(self.report, self.plan, title=self.job.name)
+
+
+def catalogue() -> Catalogue:
+    """The checks of this installation."""
+    return checks.load()
+
+
+def facts() -> list[CheckFacts]:
+    """What the custom resources' schemas must know of the checks."""
+    return [CheckFacts(check.id, check.optional, check.parameters) for check in checks.load()]
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """What inspects, for one run of a command."""
+
+    clients: Clients
+    identities: Identities
+    inspector: Inspector
+
+
+def engine(endpoint_url: str | None) -> Engine:
+    """The same engine the operator runs."""
+    clients = Clients(KeyRing(), endpoint_url=endpoint_url)
+    identities = Identities(clients)
+    limits = Limits(SIMULATED_RATE if endpoint_url else DEFAULT_RATE)
+    return Engine(clients, identities, Inspector(Collector(BotoTransport(clients), limits), identities, checks.load()))
+
+
+def inspect(asked: Asked, endpoint_url: str | None) -> list[Result]:
+    """A result for every account that was named. Raises UserError or AccountError with what to do."""
+    at_work = engine(endpoint_url)
+    results = []
+    for job in jobs(asked, at_work.identities):
+        governed = job.governed
+        task = Task(
+            target=_with_profile(governed.target, job.profile),
+            demand=governed.demand,
+            recovery=governed.recovery,
+            interval=governed.interval,
+            payer=_with_profile(governed.payer, job.profile) if governed.payer is not None else None,
+            fresh=True,
+        )
+        with terminal.progress(f"Inspecting {governed.target.account_id}") as advance:
+            outcome = at_work.inspector.inspect(task, progress=advance)
+        owner = Owner(policy=governed.policy.metadata.name, namespace=governed.policy.metadata.namespace or "")
+        given = {**governed.inputs, **asked.inputs}
+        steps = plan(outcome.report, outcome.snapshot, remediations.load(), owner, given)
+        results.append(Result(job, outcome.report, steps))
+    return results
+
+
+def jobs(asked: Asked, identities: Identities) -> list[Job]:
+    """Every account under every policy that was named."""
+    if asked.files:
+        return list(_from_files(asked))
+    account_id = asked.account_id
+    regions = asked.regions
+    if not regions and asked.profile is not None:
+        found = default_region(asked.profile)
+        regions = (found,) if found else ()
+    identity = Identity(asked.role_arn, asked.external_id, asked.profile)
+    if account_id is None and asked.role_arn is not None:
+        account_id = asked.role_arn.split(":")[4] if asked.role_arn.count(":") >= 5 else None
+    if account_id is None:
+        account_id = identities.whoami(identity, regions[0] if regions else control_region_of(regions))
+    partition = partition_of(regions[0]) if regions else "aws"
+    Target(account_id, regions, partition)
+    account = {
+        "apiVersion": "passmuster.io/v1alpha1",
+        "kind": "AWSAccount",
+        "metadata": {"name": account_id},
+        "spec": {
+            "accountId": account_id,
+            "partition": partition,
+            **({"regions": list(regions)} if regions else {}),
+            **({"roleArn": asked.role_arn} if asked.role_arn else {}),
+            **({"externalId": asked.external_id} if asked.external_id else {}),
+        },
+    }
+    return [Job(without_cluster(_policy(account_id, asked.level), AWSAccount.read(account)), asked.profile, account_id)]
+
+
+def _policy(account: str, level: Phase | None) -> ReadinessPolicy:
+    return ReadinessPolicy.read(
+        {
+            "apiVersion": "passmuster.io/v1alpha1",
+            "kind": "ReadinessPolicy",
+            "metadata": {"name": account},
+            "spec": {"accountRef": {"name": account}, "level": (level or Phase.PRODUCTION).value},
+        }
+    )
+
+
+def _from_files(asked: Asked) -> Iterable[Job]:
+    objects: list[Any] = []
+    for path in asked.files:
+        objects.extend(manifest.load(_text(path), facts(), remediations.load().inputs(), source=str(path)))
+    accounts = {o.metadata.name: o for o in objects if isinstance(o, AWSAccount)}
+    policies = [o for o in objects if isinstance(o, ReadinessPolicy)]
+    if not accounts:
+        raise InvalidManifest("the files hold no AWSAccount: add the one that the policy's accountRef names")
+    if not policies:
+        policies = [_policy(name, asked.level) for name in accounts]
+    for policy in policies:
+        if asked.level is not None:
+            spec = policy.spec.model_copy(update={"level": asked.level})
+            policy = policy.model_copy(update={"spec": spec})
+        for account in _accounts_of(policy, accounts):
+            payer = account.spec.payer_account_ref
+            paying = accounts.get(payer.name) if payer is not None else None
+            yield Job(without_cluster(policy, account, paying), asked.profile, account.metadata.name)
+
+
+def _accounts_of(policy: ReadinessPolicy, accounts: Mapping[str, AWSAccount]) -> Sequence[AWSAccount]:
+    reference, selector = policy.spec.account_ref, policy.spec.account_selector
+    if reference is not None:
+        if reference.name not in accounts:
+            known = ", ".join(sorted(accounts))
+            raise InvalidManifest(
+                f"ReadinessPolicy {policy.metadata.name}: there is no AWSAccount {reference.name} in the files, only "
+                f"{known}"
+            )
+        return [accounts[reference.name]]
+    chosen = [a for a in accounts.values() if selector is not None and selector.selects(a.metadata.labels)]
+    if not chosen:
+        raise InvalidManifest(
+            f"ReadinessPolicy {policy.metadata.name}: accountSelector matches no AWSAccount in the files"
+        )
+    return chosen
+
+
+def _text(path: Path) -> str:
+    if str(path) == "-":
+        return sys.stdin.read()
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise UserError(f"{path} does not exist") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from error
+
+
+def _with_profile(target: Target, profile: str | None) -> Target:
+    if profile is None:
+        return target
+    identity = Identity(target.identity.role_arn, target.identity.external_id, profile)
+    return Target(target.account_id, target.regions, target.partition, identity)
+
+
+def inputs(given: Iterable[str]) -> dict[str, Any]:
+    """Inputs given as NAME=VALUE, checked against what remediations ask for."""
+    known = {parameter.name: parameter for parameter in remediations.load().inputs()}
+    found: dict[str, Any] = {}
+    for entry in given:
+        name, separator, value = entry.partition("=")
+        if not separator:
+            raise UserError(f"--input {entry!r}: write NAME=VALUE")
+        if name not in known:
+            raise UserError(f"--input {name}: remediations know {', '.join(sorted(known))}")
+        if known[name].kind is Kind.INTEGER:
+            if not value.isdigit():
+                raise UserError(f"--input {name}: {value!r} is not a whole number")
+            found[name] = int(value)
+        elif known[name].kind is Kind.STRING_MAP:
+            found[name] = dict(pair.split(":", 1) for pair in value.split(",") if ":" in pair)
+        else:
+            found[name] = value
+    return found

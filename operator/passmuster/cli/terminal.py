@@ -1,0 +1,181 @@
+"""What people see in a terminal: reports and plans as tables, progress on what takes long, errors as a sentence.
+
+Results go to standard output, everything else to standard error, so that output can be piped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from passmuster.assess.plan import Plan
+from passmuster.aws.collector import Progress as Advance
+from passmuster.checks.catalogue import Catalogue
+from passmuster.engine.documents import tenths
+from passmuster.model.report import CheckResult, Report
+from passmuster.model.verdict import Phase, Status
+
+SYMBOLS = {
+    Status.PASS: ("✓", "green"),
+    Status.FAIL: ("✗", "red"),
+    Status.UNKNOWN: ("?", "yellow"),
+    Status.NOT_APPLICABLE: ("–", "dim"),
+}
+SHOWN_FINDINGS = 3
+
+
+def fail(message: str) -> None:
+    """One sentence on standard error."""
+    Console(stderr=True).print(f"[bold red]Error:[/] {escape(message)}", soft_wrap=True, highlight=False)
+
+
+def note(message: str) -> None:
+    """A line for people on standard error."""
+    Console(stderr=True).print(escape(message), soft_wrap=True, highlight=False)
+
+
+def _silent(_done: int, _known: int) -> None:
+    """Shows nothing: standard error is no terminal."""
+
+
+@contextmanager
+def progress(label: str) -> Iterator[Advance]:
+    """A bar on standard error while requests are made; nothing where that is not a terminal."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _silent
+        return
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("calls"),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(label, total=None)
+
+        def advance(done: int, known: int) -> None:
+            bar.update(task, completed=done, total=known)
+
+        yield advance
+
+
+def print_report(report: Report, plan: Plan | None, catalogue: Catalogue, *, verbose: bool = False) -> None:
+    """The report as `passmuster inspect` shows it: level first, then what fails, phase by phase, then what to do."""
+    console = Console(highlight=False)
+    inspection = report.inspection
+    where = ", ".join(report.regions)
+    console.print(
+        f"Account [bold]{report.account_id}[/] · {where} · {len(report.checks)} checks · {inspection.calls} calls · "
+        f"{inspection.duration:.1f} s"
+    )
+    style = {True: "bold green", False: "bold red", None: "bold yellow"}[report.compliant]
+    coverage = "-" if report.coverage is None else f"{report.coverage:.1f} %"
+    console.print(
+        f"Level  [{style}]{report.level}[/] ({report.declared} declared)   Score {tenths(report.score)}   "
+        f"Coverage {coverage}   Critical failing {report.critical_failing}"
+    )
+    for progress_of in report.phases:
+        members = [c for c in report.checks if c.phase is progress_of.phase]
+        shown = [c for c in members if verbose or c.holds_level_back]
+        if not shown:
+            continue
+        complete = "-" if progress_of.complete is None else f"{progress_of.complete:.0f} % complete"
+        console.print(f"\n  [bold]{progress_of.phase}[/] [dim]{complete}[/]")
+        console.print(_checks(shown))
+    _what_next(console, report, plan)
+    if not verbose:
+        known = sum(c.status in (Status.PASS, Status.NOT_APPLICABLE) for c in report.checks)
+        console.print(f"\n[dim]{known} checks pass or do not apply; --verbose shows them. {len(catalogue)} in all.[/]")
+
+
+def _checks(checks: list[CheckResult]) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(width=3, justify="right")
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    order = list(SYMBOLS)
+    for check in sorted(
+        checks, key=lambda c: (order.index(c.status) if c.status is not Status.PASS else 9, -c.severity.weight, c.id)
+    ):
+        symbol, style = SYMBOLS[check.status]
+        table.add_row(Text(symbol, style), check.id, Text(check.severity.value, "dim"), _why(check))
+    return table
+
+
+def _why(check: CheckResult) -> Text:
+    telling = [f for f in check.findings if f.status is check.status] or list(check.findings)
+    lines = list(dict.fromkeys(f.message for f in telling))
+    text = Text("\n".join(lines[:SHOWN_FINDINGS]))
+    if len(lines) > SHOWN_FINDINGS:
+        text.append(f"\n… {len(lines) - SHOWN_FINDINGS} more (--output json lists all)", "dim")
+    for warning in dict.fromkeys(w for f in check.findings for w in f.warnings):
+        text.append(f"\n! {warning}", "yellow")
+    return text
+
+
+def _what_next(console: Console, report: Report, plan: Plan | None) -> None:
+    if plan is None or report.compliant:
+        return
+    ready = [step for step in plan.steps if step.blocked is None]
+    if ready:
+        noun = "fix" if len(ready) == 1 else "fixes"
+        last = ready[-1]
+        console.print(
+            f"\n  Next: [bold]passmuster plan[/]   ({len(ready)} {noun} for ${plan.monthly_cost():.2f} a month: "
+            f"{last.level_after}, score {tenths(last.score_after)})"
+        )
+
+
+def print_plan(report: Report, plan: Plan) -> None:
+    """The plan: what each step fixes, costs, risks and leads to."""
+    console = Console(highlight=False)
+    console.print(
+        f"Account [bold]{report.account_id}[/]   Level [bold]{report.level}[/]   Score {tenths(report.score)}   "
+        f"({report.declared} declared)"
+    )
+    for phase in Phase:
+        steps = [step for step in plan.steps if step.proposal.definition.phase is phase]
+        if not steps:
+            continue
+        table = Table(
+            title=f"{phase}: ${sum(s.proposal.cost.monthly for s in steps):.2f} a month", title_justify="left"
+        )
+        for column in ("Remediation", "Fixes", "$/month", "Risk", "Interrupts", "Then"):
+            table.add_column(column, justify="right" if column == "$/month" else "left", overflow="fold")
+        for step in steps:
+            proposal, definition = step.proposal, step.proposal.definition
+            cost = f"{proposal.cost.monthly:.2f}" + (" + usage" if proposal.cost.unpriced else "")
+            then = (
+                f"blocked: {step.blocked.message}"
+                if step.blocked is not None
+                else f"{step.level_after}, {tenths(step.score_after)}"
+            )
+            title = f"{definition.title}\n[dim]{proposal.name} in {proposal.region}[/]"
+            table.add_row(title, "\n".join(proposal.fixes), cost, definition.risk, definition.interrupts, then)
+        console.print(table)
+    for step in plan.steps:
+        proposal = step.proposal
+        console.print(f"\n[bold]{proposal.definition.title}[/]")
+        for line in proposal.changes:
+            console.print(f"  [green]{escape(line)}[/]")
+        if step.waits_for:
+            console.print(f"  after: {', '.join(step.waits_for)}")
+        if proposal.cost.unpriced:
+            console.print(f"  depends on usage: {', '.join(proposal.cost.unpriced)}")
+        console.print(f"  undo: {proposal.definition.undo}")
+    if not plan.steps:
+        console.print("No remediation of this release applies to what fails.")
+    if plan.by_hand:
+        names = ", ".join(check.id for check in plan.by_hand)
+        console.print(
+            f"\nBy hand ({len(plan.by_hand)}): {names}\n[dim]passmuster checks ID says how each is judged.[/]"
+        )

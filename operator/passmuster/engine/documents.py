@@ -1,0 +1,355 @@
+"""Reports, plans and proposals as the documents people see: status of objects, and what the command line prints.
+
+One shape serves both: a ReadinessReport. In the cluster it is a digest (at most ten findings of a check, 256 KiB in
+all); on the command line nothing is left out. Written by the reconciler, read back after a restart.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from passmuster.api.fields import written
+from passmuster.api.report import MOST_FINDINGS
+from passmuster.api.resource import API_VERSION
+from passmuster.assess.plan import Plan, Step
+from passmuster.inventory.call import Call, Request
+from passmuster.inventory.snapshot import Reading, mark
+from passmuster.model.finding import Finding
+from passmuster.model.report import CheckResult, Counts, Inspection, Report
+from passmuster.model.verdict import NO_LEVEL, Category, Phase, Reason, Severity, Status, level_order
+from passmuster.remediation.rendering import Proposal
+
+Document = dict[str, Any]
+
+MOST_BYTES = 256 * 1024 - 8 * 1024
+"""Bytes of a report in the cluster, with room for its metadata."""
+
+_GRAVITY = (Status.FAIL, Status.UNKNOWN, Status.PASS, Status.NOT_APPLICABLE)
+VOLATILE = frozenset(
+    {"observedAt", "startedAt", "duration", "calls", "billedCalls", "id", "lastInspection", "inspection", "billed"}
+)
+"""Members that change with every inspection and say nothing new; see `substance`."""
+
+
+def report_document(
+    name: str, namespace: str, policy: str, report: Report, plan: Plan | None, *, limit: int | None = MOST_FINDINGS
+) -> Document:
+    """A ReadinessReport object. `limit` None leaves no finding out."""
+    document: Document = {
+        "apiVersion": API_VERSION,
+        "kind": "ReadinessReport",
+        "metadata": {"name": name, **({"namespace": namespace} if namespace else {})},
+        "spec": {"policyRef": {"name": policy}, "accountId": report.account_id},
+        "status": report_status(report, plan, limit),
+    }
+    return document if limit is None else trimmed(document)
+
+
+def report_status(report: Report, plan: Plan | None, limit: int | None) -> Document:
+    """The status of a ReadinessReport."""
+    by_check = _remediation_names(plan)
+    return {
+        "catalogueVersion": report.catalogue_version,
+        "summary": {"score": tenths(report.score), "coverage": tenths(report.coverage)},
+        "declared": report.declared.value,
+        "level": report.level,
+        "score": report.score,
+        "coverage": report.coverage,
+        "counts": counts_document(report.counts),
+        "criticalFailing": report.critical_failing,
+        "regions": list(report.regions),
+        "categories": [
+            {"name": c.category.value, "score": c.score, **counts_document(c.counts)} for c in report.categories
+        ],
+        "phases": [
+            {"name": p.phase.value, "complete": p.complete, "score": p.score, "missing": list(p.missing)}
+            for p in report.phases
+        ],
+        "checks": [check_document(c, by_check.get(c.id), limit) for c in report.checks],
+        "plan": [step_document(step) for step in plan.steps] if plan is not None else [],
+        "inspection": inspection_document(report.inspection),
+        "refusals": [
+            {
+                "call": r.call,
+                "action": r.action,
+                "region": r.region,
+                "reason": r.reason.value,
+                "code": r.code,
+                "checks": list(r.checks),
+            }
+            for r in report.inspection.refusals
+        ],
+    }
+
+
+def counts_document(counts: Counts) -> Document:
+    """Numbers of checks by status."""
+    return {
+        "pass": counts.passed,
+        "fail": counts.failed,
+        "unknown": counts.unknown,
+        "notApplicable": counts.not_applicable,
+        "disabled": counts.disabled,
+        "waived": counts.waived,
+    }
+
+
+def inspection_document(inspection: Inspection) -> Document:
+    """Facts about one pass."""
+    return {
+        "id": inspection.id,
+        "startedAt": written(inspection.started_at),
+        "duration": f"{inspection.duration:.1f}s",
+        "calls": inspection.calls,
+        "billedCalls": inspection.billed_calls,
+    }
+
+
+def check_document(check: CheckResult, remediation: str | None, limit: int | None) -> Document:
+    """One check's verdict with its findings, gravest first."""
+    ordered = sorted(check.findings, key=lambda f: (_GRAVITY.index(f.status), f.region, f.resource))
+    shown = ordered if limit is None else ordered[:limit]
+    found = Counter(f.status.value for f in ordered)
+    document: Document = {
+        "id": check.id,
+        "status": check.status.value,
+        "category": check.category.value,
+        "phase": check.phase.value,
+        "severity": check.severity.value,
+        "since": written(check.since) if check.since is not None else None,
+        "disabled": check.disabled,
+        "waived": check.waived,
+        "findings": [finding_document(f) for f in shown],
+        "truncated": len(ordered) - len(shown),
+        "counts": {status: found[status] for status in sorted(found)},
+    }
+    if remediation is not None:
+        document["remediation"] = remediation
+    return document
+
+
+def finding_document(finding: Finding) -> Document:
+    """One finding."""
+    return {
+        "status": finding.status.value,
+        "region": finding.region,
+        "resource": finding.resource,
+        "reason": finding.reason.value if finding.reason is not None else None,
+        "message": finding.message,
+        "warnings": list(finding.warnings),
+        "waivedBy": finding.waived_by,
+        "attestedBy": finding.attested_by,
+        "observed": finding.observed,
+        "expected": finding.expected,
+        "source": finding.source,
+        "observedAt": written(finding.observed_at) if finding.observed_at is not None else None,
+    }
+
+
+def step_document(step: Step) -> Document:
+    """One step of the plan."""
+    proposal = step.proposal
+    document: Document = {
+        "remediation": proposal.name,
+        "phase": proposal.definition.phase.value,
+        "fixes": list(proposal.fixes),
+        "monthlyCost": float(proposal.cost.monthly),
+        "unpriced": list(proposal.cost.unpriced),
+        "risk": proposal.definition.risk,
+        "interrupts": proposal.definition.interrupts,
+        "levelAfter": step.level_after,
+        "scoreAfter": step.score_after,
+    }
+    if step.blocked is not None:
+        document["blocked"] = f"{step.blocked.reason}: {step.blocked.message}"
+    return document
+
+
+def remediation_spec(proposal: Proposal, policy: str) -> Document:
+    """The spec of a Remediation, without approvals."""
+    definition = proposal.definition
+    return {
+        "remediation": definition.name,
+        "policyRef": {"name": policy},
+        "accountId": proposal.account_id,
+        "region": proposal.region,
+        "phase": definition.phase.value,
+        "way": definition.way.value,
+        "fixes": list(definition.fixes),
+        "findings": [{"check": n.check, "region": n.region, "resource": n.resource} for n in proposal.findings],
+        "target": proposal.target,
+        "intent": {
+            "digest": proposal.digest,
+            "template": proposal.template_digest,
+            "parameters": dict(sorted(proposal.parameters.items())),
+            "changes": list(proposal.changes),
+        },
+        "cost": {
+            "monthly": float(proposal.cost.monthly),
+            "items": [
+                {"title": p.title, "quantity": p.quantity, "monthly": float(p.monthly)}
+                for p in proposal.cost.positions
+                if p.monthly is not None
+            ],
+            "unpriced": list(proposal.cost.unpriced),
+        },
+        "risk": definition.risk,
+        "interrupts": definition.interrupts,
+        "requires": list(definition.requires),
+        "undo": definition.undo,
+    }
+
+
+def next_level(report: Report, plan: Plan | None) -> Document | None:
+    """The nearest level above the one reached, what is missing for it, and the cost of the way there."""
+    order = level_order(report.level) + 1
+    if order >= len(Phase):
+        return None
+    phase = list(Phase)[order]
+    progress = next(p for p in report.phases if p.phase is phase)
+    return {
+        "level": phase.value,
+        "missing": list(progress.missing),
+        "monthlyCost": float(plan.monthly_cost(phase)) if plan is not None else None,
+    }
+
+
+def tenths(number: float | None) -> str:
+    """A number as a column prints it: one decimal, or a dash."""
+    return "-" if number is None else f"{number:.1f}"
+
+
+def _remediation_names(plan: Plan | None) -> Mapping[str, str]:
+    if plan is None:
+        return {}
+    return {check: step.proposal.name for step in reversed(plan.steps) for check in step.proposal.fixes}
+
+
+def trimmed(document: Document) -> Document:
+    """The report within its size: the longest lists of findings are cut first, and no verdict is lost."""
+    checks = document["status"]["checks"]
+    while len(json.dumps(document).encode()) > MOST_BYTES:
+        longest = max(checks, key=lambda c: len(c["findings"]))
+        if not longest["findings"]:
+            document["status"]["plan"] = document["status"]["plan"][: len(document["status"]["plan"]) // 2]
+            document["status"]["refusals"] = document["status"]["refusals"][:20]
+            document["status"].pop("billed", None)
+            break
+        keep = len(longest["findings"]) // 2
+        longest["truncated"] += len(longest["findings"]) - keep
+        longest["findings"] = longest["findings"][:keep]
+    return document
+
+
+def substance(value: Any) -> Any:
+    """A status without what changes by itself: two equal substances need no write."""
+    if isinstance(value, Mapping):
+        return {k: substance(v) for k, v in value.items() if k not in VOLATILE and v is not None}
+    if isinstance(value, list):
+        return [substance(member) for member in value]
+    return value
+
+
+def merge_patch(before: Mapping[str, Any], after: Mapping[str, Any]) -> Document:
+    """The JSON merge patch that turns one into the other; empty when there is nothing to do."""
+    patch: Document = {name: None for name in before if name not in after}
+    for name, value in after.items():
+        old = before.get(name)
+        if isinstance(value, Mapping) and isinstance(old, Mapping):
+            inner = merge_patch(old, value)
+            if inner:
+                patch[name] = inner
+        elif value != old and not (value is None and name not in before):
+            patch[name] = value
+    return patch
+
+
+def restored(document: Mapping[str, Any]) -> Report | None:
+    """What a stored report still tells after a restart: statuses, since when, and findings; None without a status."""
+    status = document.get("status") or {}
+    if not status.get("checks"):
+        return None
+    inspection = status.get("inspection") or {}
+    started = inspection.get("startedAt")
+    moment = _moment(started)
+    if moment is None:
+        return None
+    return Report(
+        account_id=document["spec"]["accountId"],
+        regions=tuple(status.get("regions") or ()),
+        declared=Phase(status.get("declared") or Phase.PRODUCTION),
+        level=status.get("level", NO_LEVEL),
+        score=status.get("score"),
+        coverage=status.get("coverage"),
+        counts=Counts(),
+        critical_failing=status.get("criticalFailing") or 0,
+        categories=(),
+        phases=(),
+        checks=tuple(_restored_check(one) for one in status["checks"]),
+        compliant=None,
+        compliant_reason="",
+        compliant_message="",
+        catalogue_version=status.get("catalogueVersion", ""),
+        inspection=Inspection(inspection.get("id", ""), moment, 0.0, inspection.get("calls", 0)),
+    )
+
+
+def _restored_check(one: Mapping[str, Any]) -> CheckResult:
+    return CheckResult(
+        id=one["id"],
+        title="",
+        category=Category(one["category"]),
+        phase=Phase(one["phase"]),
+        severity=Severity(one["severity"]),
+        fix=(),
+        status=Status(one["status"]),
+        findings=tuple(_restored_finding(f) for f in one.get("findings") or ()),
+        disabled=bool(one.get("disabled")),
+        since=_moment(one.get("since")),
+    )
+
+
+def _restored_finding(finding: Mapping[str, Any]) -> Finding:
+    return Finding(
+        status=Status(finding["status"]),
+        resource=finding["resource"],
+        message=finding.get("message", ""),
+        region=finding.get("region") or "",
+        source=finding.get("source") or "",
+        observed_at=_moment(finding.get("observedAt")),
+        observed=finding.get("observed") or "",
+        expected=finding.get("expected") or "",
+        reason=Reason(finding["reason"]) if finding.get("reason") else None,
+    )
+
+
+def _moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
+
+
+def billed_documents(readings: Iterable[tuple[Call, Request, Reading]]) -> list[Document]:
+    """Observations that AWS charged for, as a report keeps them across restarts."""
+    return [
+        {
+            "call": call.name,
+            "region": request.region,
+            "request": {"mark": mark(call, request)},
+            "observedAt": written(reading.observed_at),
+            "rows": list(reading.rows),
+        }
+        for call, request, reading in readings
+    ]
+
+
+def carried(documents: Iterable[Mapping[str, Any]]) -> dict[str, Reading]:
+    """The billed observations of a stored report, for the snapshot of the next inspection."""
+    found = {}
+    for document in documents:
+        observed = _moment(document.get("observedAt"))
+        if observed is not None:
+            found[document["request"]["mark"]] = Reading(observed, tuple(document.get("rows") or ()))
+    return found

@@ -1,0 +1,129 @@
+"""Networks, security groups and volumes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from passmuster.inventory.call import Call
+from passmuster.inventory.snapshot import Row
+
+SECURITY_GROUPS = Call(
+    "ec2",
+    "DescribeSecurityGroups",
+    items="SecurityGroups",
+    keep=("GroupId", "GroupName", "VpcId", "OwnerId"),
+)
+SECURITY_GROUP_RULES = Call(
+    "ec2",
+    "DescribeSecurityGroupRules",
+    items="SecurityGroupRules",
+    keep=(
+        "SecurityGroupRuleId",
+        "GroupId",
+        "IsEgress",
+        "IpProtocol",
+        "FromPort",
+        "ToPort",
+        "CidrIpv4",
+        "CidrIpv6",
+        "PrefixListId",
+        "ReferencedGroupInfo",
+    ),
+)
+PREFIX_LIST_ENTRIES = Call(
+    "ec2",
+    "GetManagedPrefixListEntries",
+    each=SECURITY_GROUP_RULES,
+    over="[@][?!IsEgress].PrefixListId",
+    param="PrefixListId",
+    items="Entries",
+    keep=("Cidr",),
+    absent=("InvalidPrefixListID.NotFound", "InvalidPrefixListId.NotFound"),
+)
+"""What the prefix lists of ingress rules stand for."""
+
+NETWORK_INTERFACES = Call(
+    "ec2",
+    "DescribeNetworkInterfaces",
+    items="NetworkInterfaces",
+    keep=(
+        "NetworkInterfaceId",
+        "InterfaceType",
+        "RequesterId",
+        "RequesterManaged",
+        "Description",
+        "Groups",
+        "SubnetId",
+        "VpcId",
+        "AvailabilityZone",
+        "Status",
+    ),
+)
+VOLUMES = Call(
+    "ec2",
+    "DescribeVolumes",
+    items="Volumes",
+    keep=("VolumeId", "State", "Encrypted", "KmsKeyId", "CreateTime"),
+)
+EBS_ENCRYPTION_BY_DEFAULT = Call("ec2", "GetEbsEncryptionByDefault", keep=("EbsEncryptionByDefault",))
+INSTANCES = Call(
+    "ec2",
+    "DescribeInstances",
+    items="Reservations[].Instances[]",
+    keep=("InstanceId", "State", "VpcId", "SubnetId", "Placement", "LaunchTime", "ImageId", "InstanceType"),
+)
+SUBNETS = Call(
+    "ec2",
+    "DescribeSubnets",
+    items="Subnets",
+    keep=("SubnetId", "SubnetArn", "VpcId", "OwnerId", "AvailabilityZone", "DefaultForAz", "State"),
+)
+"""Those that other accounts share too: `OwnerId` tells."""
+
+ROUTE_TABLES = Call(
+    "ec2",
+    "DescribeRouteTables",
+    items="RouteTables",
+    keep=("RouteTableId", "VpcId", "OwnerId", "Associations", "Routes"),
+)
+NAT_GATEWAYS = Call(
+    "ec2",
+    "DescribeNatGateways",
+    items="NatGateways",
+    keep=("NatGatewayId", "VpcId", "SubnetId", "State", "ConnectivityType", "AvailabilityMode"),
+)
+
+
+def route_table_of(subnet: Row, tables: Iterable[Row]) -> Row | None:
+    """The route table that a subnet uses: the one associated with it, else the main one of its network."""
+    main = None
+    for table in tables:
+        if table.get("VpcId") != subnet["VpcId"]:
+            continue
+        for association in table.get("Associations") or ():
+            gone = (association.get("AssociationState") or {}).get("State") in ("disassociated", "failed")
+            if association.get("SubnetId") == subnet["SubnetId"] and not gone:
+                return table
+            if association.get("Main"):
+                main = table
+    return main
+
+
+VPCS = Call("ec2", "DescribeVpcs", items="Vpcs", keep=("VpcId", "OwnerId", "IsDefault", "State", "CidrBlock"))
+FLOW_LOGS = Call(
+    "ec2",
+    "DescribeFlowLogs",
+    items="FlowLogs",
+    keep=(
+        "FlowLogId",
+        "ResourceId",
+        "FlowLogStatus",
+        "DeliverLogsStatus",
+        "DeliverLogsErrorMessage",
+        "TrafficType",
+        "LogDestinationType",
+        "LogDestination",
+        "LogGroupName",
+        "CreationTime",
+    ),
+)

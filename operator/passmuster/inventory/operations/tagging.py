@@ -1,0 +1,55 @@
+"""Every resource that has or once had a tag, with its tags.
+
+Resources that never had one are not known to this service.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from passmuster.inventory.call import Call, Where
+from passmuster.inventory.snapshot import Row, View
+
+TAGGED = Call(
+    "resourcegroupstaggingapi",
+    "GetResources",
+    items="ResourceTagMappingList",
+    keep=("ResourceARN", "Tags"),
+)
+TAGGED_GLOBAL = Call(
+    "resourcegroupstaggingapi",
+    "GetResources",
+    args={"ResourceTypeFilters": ["cloudfront", "route53"]},
+    where=Where.CONTROL,
+    items="ResourceTagMappingList",
+    keep=("ResourceARN", "Tags"),
+)
+"""Distributions, hosted zones and health checks show in the control region alone, governed or not."""
+
+
+def tagged_resources(view: View) -> Iterator[Row]:
+    """Every resource of the account, once; then Unread if some could not be listed."""
+    seen: set[str] = set()
+    for call in (TAGGED, TAGGED_GLOBAL):
+        for row in view.rows(call):
+            arn = row["ResourceARN"]
+            if arn not in seen and owner(arn) in ("", view.account_id):
+                seen.add(arn)
+                yield row
+
+
+def tags(resource: Row) -> Mapping[str, str]:
+    """The tags of a resource, values by key."""
+    return {tag["Key"]: tag.get("Value") or "" for tag in resource.get("Tags") or []}
+
+
+def owner(arn: str) -> str:
+    """The account in an ARN, empty where it names none."""
+    parts = arn.split(":", 5)
+    return parts[4] if len(parts) == 6 else ""
+
+
+def short_name(arn: str) -> str:
+    """What people call a resource: the service and what follows the account, for example `ec2 instance/i-1`."""
+    parts = arn.split(":", 5)
+    return f"{parts[2]} {parts[5]}" if len(parts) == 6 else arn

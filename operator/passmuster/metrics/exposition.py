@@ -1,0 +1,138 @@
+"""A custom collector that reads the operator's memory at scrape time, so that a series cannot outlive its object."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.registry import Collector
+
+from passmuster import __version__
+from passmuster.engine.fleet import Counters, Figures, Fleet, Histogram
+from passmuster.engine.queue import WorkQueue
+from passmuster.metrics import contract
+from passmuster.metrics.contract import Metric
+from passmuster.model.verdict import NO_LEVEL, Phase
+
+LEVELS = (NO_LEVEL, *(phase.value for phase in Phase))
+
+
+class Exposition(Collector):
+    """Everything in `contract.CONTRACT`. A standby exports no figure of any account."""
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        counters: Counters,
+        queue: WorkQueue[Any],
+        *,
+        leading: Callable[[], bool],
+        canary_age: Callable[[], float],
+        catalogue: str,
+    ) -> None:
+        self._fleet = fleet
+        self._counters = counters
+        self._queue = queue
+        self._leading = leading
+        self._canary_age = canary_age
+        self._catalogue = catalogue
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+
+    def text(self) -> bytes:
+        """The exposition, in the text format."""
+        return generate_latest(self._registry)
+
+    def describe(self) -> Iterable[Any]:
+        """Nothing is collected at registration."""
+        return ()
+
+    def collect(self) -> Iterator[Any]:
+        """Every family, in the order of the contract."""
+        leads = self._leading()
+        if leads:
+            yield from self._accounts(self._fleet.figures())
+            yield _gauge(contract.REMEDIATIONS, ((key, n) for key, n in sorted(self._fleet.remediations().items())))
+        yield from self._operator()
+        yield _gauge(contract.LEADER, [((), float(leads))])
+        yield _gauge(contract.CANARY, [((), self._canary_age())])
+        yield _gauge(contract.BUILD, [((__version__, self._catalogue), 1.0)])
+
+    def _accounts(self, everything: list[Figures]) -> Iterator[Any]:
+        families = {
+            metric: GaugeMetricFamily(metric.name, metric.help, labels=metric.labels)
+            for metric in contract.CONTRACT
+            if metric.labels[:3] == contract.POLICY_LABELS
+        }
+        for figures in everything:
+            labels = (figures.policy.namespace, figures.policy.name, figures.account_id)
+
+            def add(metric: Metric, value: float | None, *more: str, labels: tuple[str, str, str] = labels) -> None:
+                if value is not None:
+                    families[metric].add_metric((*labels, *more), value)
+
+            for level in LEVELS:
+                add(contract.LEVEL, float(level == figures.level), level)
+            add(contract.SCORE, _ratio(figures.score))
+            add(contract.SCORE_TARGET, _ratio(figures.target))
+            add(contract.COVERAGE, _ratio(figures.coverage))
+            add(contract.CRITICAL, float(figures.critical_failing))
+            for category, score in figures.categories.items():
+                add(contract.CATEGORY, _ratio(score), category)
+            for phase, complete in figures.phases.items():
+                add(contract.PHASE, _ratio(complete), phase)
+            for check in figures.checks:
+                add(contract.CHECK, 1.0, check.id, check.category, check.severity, check.phase, check.status)
+                for status, count in sorted(check.findings.items()):
+                    add(contract.FINDINGS, float(count), check.id, status)
+            add(contract.INSPECTED, figures.inspected_at.timestamp() if figures.inspected_at is not None else None)
+            for phase, dollars in sorted(figures.plan_cost.items()):
+                add(contract.PLAN_COST, dollars, phase)
+        yield from families.values()
+
+    def _operator(self) -> Iterator[Any]:
+        counters, statistics = self._counters, self._queue.statistics
+        with counters.lock:
+            yield _histogram(contract.INSPECTION_SECONDS, [((), counters.inspections)])
+            failures = [((reason,), float(n)) for reason, n in sorted(counters.inspection_failures.items())]
+            yield _counter(contract.INSPECTION_FAILURES, failures)
+            yield _counter(contract.REQUESTS, [(key, float(n)) for key, n in sorted(counters.requests.items())])
+            yield _counter(contract.THROTTLES, [((key,), float(n)) for key, n in sorted(counters.throttles.items())])
+            yield _histogram(contract.REQUEST_SECONDS, [((s,), h) for s, h in sorted(counters.seconds.items())])
+            yield _counter(contract.API_COST, [((), counters.cost)])
+            writes = float(counters.status_writes)
+        yield _gauge(contract.QUEUE_DEPTH, [((), float(self._queue.depth))])
+        yield _counter(contract.QUEUE_ADDS, [((), float(statistics.adds))])
+        yield _counter(contract.QUEUE_RETRIES, [((), float(statistics.retries))])
+        yield _counter(contract.QUEUE_SECONDS, [((), statistics.seconds)])
+        yield _counter(contract.STATUS_WRITES, [((), writes)])
+
+
+Samples = Iterable[tuple[tuple[str, ...], float]]
+
+
+def _ratio(percent: float | None) -> float | None:
+    return None if percent is None else percent / 100
+
+
+def _gauge(metric: Metric, samples: Samples) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(metric.name, metric.help, labels=metric.labels)
+    for labels, value in samples:
+        family.add_metric(labels, value)
+    return family
+
+
+def _counter(metric: Metric, samples: Samples) -> CounterMetricFamily:
+    family = CounterMetricFamily(metric.name, metric.help, labels=metric.labels)
+    for labels, value in samples:
+        family.add_metric(labels, value)
+    return family
+
+
+def _histogram(metric: Metric, samples: Iterable[tuple[tuple[str, ...], Histogram]]) -> HistogramMetricFamily:
+    family = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
+    for labels, histogram in samples:
+        family.add_metric(labels, histogram.buckets(), histogram.total)
+    return family

@@ -1,0 +1,732 @@
+"""What a report says, in its order and its words, before anybody lays it out.
+
+`html` and `markdown` show this and decide nothing; so both lead with the level, and no number is counted twice. The
+document is a function of report, plan and catalogue: no clock, no locale, no environment. Every text that came from an
+account passes `phrasing.plain` here.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from decimal import Decimal
+
+from passmuster.assess.plan import Plan, Step
+from passmuster.assess.scoring import MINIMUM_COVERAGE
+from passmuster.checks import catalogue
+from passmuster.checks.declaration import Check, Controls
+from passmuster.model.finding import Finding
+from passmuster.model.report import CategoryScore, CheckResult, Counts, PhaseProgress, Refusal, Report
+from passmuster.model.verdict import NO_LEVEL, Fix, Phase, Reason, Severity, Status, level_order
+from passmuster.remediation.rendering import Proposal
+from passmuster.report.phrasing import (
+    counted,
+    day,
+    dollars,
+    duration,
+    listed,
+    moment,
+    percent,
+    plain,
+    stamp,
+    tenths,
+)
+
+SAME_TIME = timedelta(minutes=1)
+"""Observations no further apart than this are told as one span instead of one time a row."""
+
+_WORDS = {
+    Status.FAIL: "Fail",
+    Status.UNKNOWN: "Unknown",
+    Status.PASS: "Pass",
+    Status.NOT_APPLICABLE: "Not applicable",
+}
+_MARKS = {Status.FAIL: "fail", Status.UNKNOWN: "unknown", Status.PASS: "pass", Status.NOT_APPLICABLE: "none"}
+_WAYS = {
+    Fix.ADDITIVE: "by something new",
+    Fix.IN_PLACE: "in place",
+    Fix.PROPOSAL: "by a proposal to its owner",
+    Fix.ATTESTATION: "by an attestation",
+}
+_REASONS = {
+    Reason.THROTTLED: "throttled; it is read again at the next inspection",
+    Reason.STALE: "not read before the deadline; it is read again at the next inspection",
+    Reason.PARTIAL: "answered in part only; it is read again at the next inspection",
+    Reason.SERVICE_ERROR: "the service failed; it is read again at the next inspection",
+    Reason.REGION_UNREADABLE: "the region does not answer: is it enabled for the account?",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much is written out: rows of findings a check, of them rows nobody has to act on, steps of the plan."""
+
+    rows: int = 20
+    folded: int = 20
+    steps: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A status: `mark` is one word for machines (fail, unknown, disabled, waived, pass, none), `word` is for people."""
+
+    mark: str
+    word: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One finding. `expected` and `read` are empty where the whole table has them in common."""
+
+    verdict: Verdict
+    resource: str
+    region: str
+    message: str
+    observed: str
+    expected: str
+    source: str
+    at: str
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Findings of a check. What all rows share, expectation and place of reading, is said once."""
+
+    rows: tuple[Row, ...]
+    total: int
+    expected: str
+    read: str
+
+    @property
+    def more(self) -> int:
+        """How many findings are left out."""
+        return self.total - len(self.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckEntry:
+    """One check. `acute` findings want attention, `settled` ones pass or do not apply."""
+
+    id: str
+    title: str
+    verdict: Verdict
+    severity: str
+    categories: str
+    why: tuple[str, ...]
+    notes: tuple[str, ...]
+    since: str
+    ways: str
+    steps: tuple[int, ...]
+    controls: tuple[tuple[str, str], ...]
+    acute: Table | None
+    settled: Table | None
+    settled_label: str
+
+    @property
+    def folded(self) -> bool:
+        """Whether a glance at the title is enough."""
+        return self.acute is None and self.verdict.mark in ("pass", "none")
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The checks of one phase, failing first."""
+
+    phase: str
+    summary: str
+    checks: tuple[CheckEntry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseEntry:
+    """One step of readiness; `missing` groups the checks that hold it back by what is wrong with them."""
+
+    name: str
+    mark: str
+    state: str
+    declared: bool
+    complete: float | None
+    share: str
+    members: str
+    score: str
+    missing: tuple[tuple[Verdict, tuple[str, ...]], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CategoryEntry:
+    """One chapter of the catalogue; `why` says why there is no score."""
+
+    name: str
+    score: float | None
+    figure: str
+    why: str
+    counts: Counts
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """One line of a step's bill; no amount where it depends on usage."""
+
+    title: str
+    amount: str
+
+
+@dataclass(frozen=True, slots=True)
+class StepEntry:
+    """One change of the plan."""
+
+    number: int
+    title: str
+    description: str
+    remediation: str
+    where: str
+    target: str
+    way: str
+    fixes: tuple[str, ...]
+    cost: Decimal
+    positions: tuple[Position, ...]
+    unpriced: tuple[str, ...]
+    risk: str
+    interrupts: str
+    waits_for: tuple[str, ...]
+    level_after: str
+    score_after: str
+    undo: str
+    changes: tuple[str, ...]
+    blocked: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """The steps of one phase. `rest` are steps that are not written out; their cost is in `cost`."""
+
+    phase: str
+    steps: tuple[StepEntry, ...]
+    rest: int
+    rest_cost: Decimal
+    cost: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class ByHand:
+    """A failing check that no unblocked step fixes."""
+
+    id: str
+    title: str
+    severity: str
+    phase: str
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlanEntry:
+    """What to do next. `cost` is the sum of the stages; `blocked_cost` is in none of them."""
+
+    lead: str
+    stages: tuple[Stage, ...]
+    steps: int
+    cost: Decimal
+    unpriced: tuple[str, ...]
+    blocked: int
+    blocked_cost: Decimal
+    by_hand: tuple[ByHand, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RefusalEntry:
+    """A read that brought no answer; `action` is empty where no permission would help."""
+
+    action: str
+    call: str
+    region: str
+    why: str
+    code: str
+    checks: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ControlEntry:
+    """One check in the words of others."""
+
+    check: str
+    verdict: Verdict
+    config: str
+    security_hub: str
+    well_architected: str
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A whole report."""
+
+    title: str
+    account: str
+    regions: str
+    inspected: str
+    reached: str
+    declared: str
+    compliance: Verdict
+    lead: str
+    critical: int
+    coverage: str
+    coverage_note: str
+    score: str
+    score_note: str
+    counts: Counts
+    total: int
+    phases: tuple[PhaseEntry, ...]
+    categories: tuple[CategoryEntry, ...]
+    plan: PlanEntry | None
+    groups: tuple[Group, ...]
+    refusals: tuple[RefusalEntry, ...]
+    statement: str
+    facts: tuple[tuple[str, str], ...]
+    raised: tuple[tuple[str, str, str, str], ...]
+    controls: tuple[ControlEntry, ...]
+
+
+def document(report: Report, plan: Plan | None, title: str = "", limits: Limits | None = None) -> Document:
+    """The report in words. `title` names the subject; the account's id does where it is empty."""
+    limits = limits or Limits()
+    declarations = catalogue.load()
+    known = {r.id: declarations.get(r.id) for r in report.checks if r.id in declarations}
+    steps = _step_numbers(plan)
+    return Document(
+        title=plain(title) or f"AWS account {report.account_id}",
+        account=report.account_id,
+        regions=listed([plain(region) for region in report.regions]) or "no region",
+        inspected=moment(report.inspection.started_at),
+        reached=_level(report.level),
+        declared=f"{report.declared} declared",
+        compliance=_compliance(report),
+        lead=_lead(report),
+        critical=report.critical_failing,
+        coverage=percent(report.coverage),
+        coverage_note=_coverage_note(report.counts),
+        score=tenths(report.score),
+        score_note=_score_note(report),
+        counts=report.counts,
+        total=len(report.checks),
+        phases=tuple(_phase(progress, report) for progress in report.phases),
+        categories=tuple(_category(category) for category in report.categories),
+        plan=_plan(plan, report, limits.steps) if plan is not None else None,
+        groups=tuple(_groups(report, known, steps, limits)),
+        refusals=tuple(_refusal(refusal) for refusal in report.inspection.refusals),
+        statement=_statement(report.inspection.refusals),
+        facts=_facts(report),
+        raised=tuple((r.check, r.parameter, plain(repr(r.asked)), plain(repr(r.floor))) for r in report.raised),
+        controls=tuple(_control(r, known[r.id].controls) for r in _by_id(report.checks) if r.id in known),
+    )
+
+
+def verdict(result: CheckResult) -> Verdict:
+    """A check's status for people: a pass that a waiver or an attestation made says so."""
+    if result.disabled:
+        return Verdict("disabled", "Disabled")
+    if result.status is Status.PASS and result.has_waived_failure:
+        return Verdict("waived", "Pass, waived")
+    if result.status is Status.PASS and any(f.attested_by for f in result.findings):
+        return Verdict("pass", "Pass, attested")
+    return Verdict(_MARKS[result.status], _WORDS[result.status])
+
+
+def _by_id(results: Iterable[CheckResult]) -> list[CheckResult]:
+    return sorted(results, key=lambda r: r.id)
+
+
+# -- the head ----------------------------------------------------------------------------------------------------------
+
+
+def _level(level: str) -> str:
+    return "No level reached" if level == NO_LEVEL else f"{level} reached"
+
+
+def _compliance(report: Report) -> Verdict:
+    if report.compliant is None:
+        return Verdict("unknown", "Compliance unknown")
+    return Verdict("pass", "Compliant") if report.compliant else Verdict("fail", "Not compliant")
+
+
+def _lead(report: Report) -> str:
+    enabled = [r for r in report.checks if not r.disabled]
+    if not enabled:
+        return "No check is enabled: the policy disables them all."
+    if all(r.status is Status.UNKNOWN for r in enabled):
+        return f"Nothing could be judged: all {len(enabled)} checks are Unknown."
+    if report.compliant_reason in ("ScoreBelowMinimum", "NoScore"):
+        return f"{report.compliant_message}."
+    if not report.missing:
+        return f"Nothing holds {report.declared} back." if report.compliant else f"{report.compliant_message}."
+    kinds = Counter("disabled" if r.disabled else r.status.value for r in report.missing)
+    parts = [(kinds["Fail"], "fails", "fail"), (kinds["Unknown"], "is Unknown", "are Unknown")]
+    parts.append((kinds["disabled"], "is disabled without leave", "are disabled without leave"))
+    told = listed([f"{number} {one if number == 1 else many}" for number, one, many in parts if number])
+    return f"{counted(len(report.missing), 'check holds', 'checks hold')} {report.declared} back: {told}."
+
+
+def _coverage_note(counts: Counts) -> str:
+    enabled = counts.passed + counts.failed + counts.unknown + counts.not_applicable
+    if not enabled:
+        return "no check is enabled"
+    return f"{enabled - counts.unknown} of {counted(enabled, 'check')} could be judged"
+
+
+def _score_note(report: Report) -> str:
+    minimum = "" if report.minimum_score is None else f"; the policy asks for {report.minimum_score:g}"
+    if report.score is not None:
+        return f"of 100, to follow the trend; the level decides{minimum}"
+    if report.coverage is None:
+        return f"no score: no check is enabled{minimum}"
+    if report.coverage < MINIMUM_COVERAGE:
+        return f"no score: coverage is {percent(report.coverage)}, a score needs {MINIMUM_COVERAGE:g} %{minimum}"
+    return f"no score: no check passes or fails{minimum}"
+
+
+# -- phases and categories ---------------------------------------------------------------------------------------------
+
+
+def _phase(progress: PhaseProgress, report: Report) -> PhaseEntry:
+    members = [r for r in report.checks if r.phase is progress.phase and not r.disabled]
+    met = sum(r.status in (Status.PASS, Status.NOT_APPLICABLE) for r in members)
+    results = {r.id: r for r in report.checks}
+    missing: dict[Verdict, list[str]] = {}
+    for check_id in progress.missing:
+        missing.setdefault(verdict(results[check_id]), []).append(check_id)
+    if level_order(report.level) >= progress.phase.order:
+        mark, state = "reached", "reached"
+    elif progress.missing:
+        mark, state = "missing", f"{counted(len(progress.missing), 'check')} missing"
+    else:
+        earlier = next(p.phase for p in report.phases if p.missing)
+        mark, state = "waiting", f"complete, waits for {earlier}"
+    return PhaseEntry(
+        name=progress.phase.value,
+        mark=mark,
+        state=state,
+        declared=progress.phase is report.declared,
+        complete=progress.complete,
+        share=percent(progress.complete),
+        members=f"{met} of {counted(len(members), 'check')}" if members else "no check is enabled",
+        score=tenths(progress.score),
+        missing=tuple((kind, tuple(ids)) for kind, ids in sorted(missing.items(), key=lambda m: _rank(m[0]))),
+    )
+
+
+def _rank(shown: Verdict) -> int:
+    return ("fail", "unknown", "disabled", "waived", "pass", "none").index(shown.mark)
+
+
+def _category(category: CategoryScore) -> CategoryEntry:
+    counts = category.counts
+    enabled = counts.passed + counts.failed + counts.unknown + counts.not_applicable
+    why = ""
+    if category.score is None:
+        little = enabled and 100 * (enabled - counts.unknown) / enabled < MINIMUM_COVERAGE
+        why = "too little is known" if little else "nothing to score"
+    return CategoryEntry(category.category.value, category.score, tenths(category.score), why, counts)
+
+
+# -- the plan ----------------------------------------------------------------------------------------------------------
+
+
+def _step_numbers(plan: Plan | None) -> Mapping[str, tuple[int, ...]]:
+    """The steps that make a check pass, blocked ones included."""
+    numbers: dict[str, list[int]] = {}
+    for number, step in enumerate(plan.steps if plan is not None else (), start=1):
+        for check_id in step.proposal.fixes:
+            numbers.setdefault(check_id, []).append(number)
+    return {check_id: tuple(found) for check_id, found in numbers.items()}
+
+
+def _plan(plan: Plan, report: Report, most: int) -> PlanEntry:
+    stages: list[Stage] = []
+    numbered = list(enumerate(plan.steps, start=1))
+    for phase in Phase:
+        members = [(n, step) for n, step in numbered if step.proposal.definition.phase is phase]
+        rest = [step for n, step in members if n > most]
+        if members:
+            stages.append(
+                Stage(
+                    phase=phase.value,
+                    steps=tuple(_step(n, step) for n, step in members if n <= most),
+                    rest=len(rest),
+                    rest_cost=_cost(rest),
+                    cost=_cost(step for _, step in members),
+                )
+            )
+    blocked = [step for step in plan.steps if step.blocked is not None]
+    numbers = _step_numbers(plan)
+    return PlanEntry(
+        lead=_plan_lead(plan, report),
+        stages=tuple(stages),
+        steps=len(plan.steps),
+        cost=sum((stage.cost for stage in stages), Decimal(0)),
+        unpriced=_unpriced(step.proposal for step in plan.steps if step.blocked is None),
+        blocked=len(blocked),
+        blocked_cost=sum((step.proposal.cost.monthly for step in blocked), Decimal(0)),
+        by_hand=tuple(_by_hand(result, numbers) for result in plan.by_hand),
+    )
+
+
+def _cost(steps: Iterable[Step]) -> Decimal:
+    return sum((step.proposal.cost.monthly for step in steps if step.blocked is None), Decimal(0))
+
+
+def _unpriced(proposals: Iterable[Proposal]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(plain(title) for proposal in proposals for title in proposal.cost.unpriced))
+
+
+def _plan_lead(plan: Plan, report: Report) -> str:
+    possible = [step for step in plan.steps if step.blocked is None]
+    if not report.counts.failed:
+        if report.counts.unknown:
+            return "No check fails. What is Unknown can only be settled by reading it."
+        return "No check fails: there is nothing to do."
+    if not possible and plan.steps:
+        return "Every change waits for something; what it is stands with each of them."
+    if not possible:
+        return "No remediation of this release fixes what fails here; it is work for people."
+    last = possible[-1]
+    cost = f"for {dollars(_cost(possible))} a month"
+    if _unpriced(step.proposal for step in possible):
+        cost += " and what depends on usage"
+    start = "Carried out in this order, " + counted(len(possible), "change leads", "changes lead")
+    if last.level_after == report.level:
+        level = "no level yet" if report.level == NO_LEVEL else report.level
+        end = f"to a score of {tenths(last.score_after)} {cost}. The level stays as it is ({level})"
+        return f"{start} {end} until what is listed under By hand is done."
+    reaching = next(n for n, step in enumerate(possible, start=1) if step.level_after == last.level_after)
+    when = "" if reaching == len(possible) else f" (reached after {counted(reaching, 'change')})"
+    return f"{start} to {last.level_after}{when} and a score of {tenths(last.score_after)} {cost}."
+
+
+def _step(number: int, step: Step) -> StepEntry:
+    proposal = step.proposal
+    definition = proposal.definition
+    account_wide = proposal.target == proposal.account_id
+    return StepEntry(
+        number=number,
+        title=definition.title,
+        description=" ".join(definition.description.split()),
+        remediation=definition.name,
+        where=plain(proposal.region),
+        target="" if account_wide else plain(proposal.target),
+        way=" ".join(word.lower() for word in re.findall("[A-Z][a-z]+", definition.way.value)).replace("api", "API"),
+        fixes=proposal.fixes,
+        cost=proposal.cost.monthly,
+        positions=tuple(
+            Position(plain(p.title), "depends on usage" if p.monthly is None else dollars(p.monthly))
+            for p in proposal.cost.positions
+        ),
+        unpriced=_unpriced([proposal]),
+        risk=definition.risk,
+        interrupts=definition.interrupts,
+        waits_for=step.waits_for,
+        level_after="no level" if step.level_after == NO_LEVEL else step.level_after,
+        score_after=tenths(step.score_after),
+        undo=definition.undo,
+        changes=tuple(plain(change) for change in proposal.changes),
+        blocked="" if step.blocked is None else plain(f"{step.blocked.reason}: {step.blocked.message}"),
+    )
+
+
+def _by_hand(result: CheckResult, steps: Mapping[str, tuple[int, ...]]) -> ByHand:
+    numbers = steps.get(result.id, ())
+    if numbers:
+        how = f"{counted(len(numbers), 'step is blocked', 'steps are blocked')}: " + ", ".join(map(str, numbers))
+    else:
+        how = listed([_WAYS[way] for way in result.fix])
+    return ByHand(result.id, result.title, result.severity.value, result.phase.value, how)
+
+
+# -- the checks --------------------------------------------------------------------------------------------------------
+
+
+def _groups(
+    report: Report, known: Mapping[str, Check], steps: Mapping[str, tuple[int, ...]], limits: Limits
+) -> Iterable[Group]:
+    severities = list(Severity)
+    for phase in Phase:
+        members = [r for r in report.checks if r.phase is phase]
+        ordered = sorted(members, key=lambda r: (_rank(verdict(r)), severities.index(r.severity), r.id))
+        if ordered:
+            entries = tuple(_check(r, known.get(r.id), steps.get(r.id, ()), limits) for r in ordered)
+            yield Group(phase.value, _tally(verdict(r).word for r in ordered), entries)
+
+
+def _tally(words: Iterable[str]) -> str:
+    """How often each word occurs, in the order in which they first do."""
+    return ", ".join(f"{number} {word[0].lower() + word[1:]}" for word, number in Counter(words).items())
+
+
+def _check(result: CheckResult, declared: Check | None, steps: tuple[int, ...], limits: Limits) -> CheckEntry:
+    acute = sorted((f for f in result.findings if _is_acute(f)), key=_gravity)
+    settled = sorted((f for f in result.findings if not _is_acute(f)), key=_gravity)
+    room = min(limits.folded, max(0, limits.rows - len(acute)))
+    return CheckEntry(
+        id=result.id,
+        title=result.title,
+        verdict=verdict(result),
+        severity=result.severity.value,
+        categories=listed([c.value for c in result.categories or (result.category,)]),
+        why=_paragraphs(declared.description if declared is not None else ""),
+        notes=tuple(_notes(result)),
+        since=day(result.since) if result.since is not None else "",
+        ways=listed([_WAYS[way] for way in result.fix]),
+        steps=steps,
+        controls=_mappings(declared.controls) if declared is not None else (),
+        acute=_table(acute, limits.rows) if acute else None,
+        settled=_table(settled, room) if settled else None,
+        settled_label=_tally(_row_verdict(f).word for f in settled),
+    )
+
+
+def _is_acute(finding: Finding) -> bool:
+    calm = finding.status in (Status.PASS, Status.NOT_APPLICABLE)
+    return not calm or bool(finding.warnings or finding.attested_by or finding.waived_by)
+
+
+def _gravity(finding: Finding) -> int:
+    return _rank(_row_verdict(finding))
+
+
+def _row_verdict(finding: Finding) -> Verdict:
+    if finding.waived_by is not None:
+        return Verdict("waived", "Fail, waived")
+    if finding.attested_by is not None:
+        return Verdict("pass", "Pass, attested")
+    return Verdict(_MARKS[finding.status], _WORDS[finding.status])
+
+
+def _notes(result: CheckResult) -> Iterable[str]:
+    if result.disabled:
+        leave = "with" if result.disabled_with_leave else "without"
+        effect = "it holds no level back" if result.disabled_with_leave else f"it holds {result.phase} back"
+        yield f"Disabled by the policy, {leave} the account's leave: {effect}."
+    waivers = sorted({plain(f.waived_by) for f in result.findings if f.waived_by is not None})
+    if waivers:
+        yield f"{counted(result.waived, 'failure')} waived by {listed(waivers)}; a waived pass is in no score."
+    attestations = sorted({plain(f.attested_by) for f in result.findings if f.attested_by is not None})
+    if attestations:
+        yield f"Attested by {listed(attestations)}: people's word stands in for evidence from AWS."
+
+
+def _paragraphs(description: str) -> tuple[str, ...]:
+    return tuple(" ".join(part.split()) for part in description.split("\n\n") if part.strip())
+
+
+def _mappings(controls: Controls) -> tuple[tuple[str, str], ...]:
+    named = (
+        ("AWS Config", controls.config),
+        ("Security Hub", controls.security_hub),
+        ("Well-Architected", controls.well_architected),
+    )
+    return tuple((name, ", ".join(ids)) for name, ids in named if ids)
+
+
+def _control(result: CheckResult, controls: Controls) -> ControlEntry:
+    return ControlEntry(
+        result.id,
+        verdict(result),
+        ", ".join(controls.config),
+        ", ".join(controls.security_hub),
+        ", ".join(controls.well_architected),
+    )
+
+
+# -- findings ----------------------------------------------------------------------------------------------------------
+
+
+def _table(findings: Sequence[Finding], most: int) -> Table:
+    expected = _shared([f.expected for f in findings])
+    read = _read(findings)
+    rows = [_row(finding) for finding in findings[:most]]
+    if expected:
+        rows = [replace(row, expected="") for row in rows]
+    if read:
+        rows = [replace(row, source="", at="") for row in rows]
+    return Table(tuple(rows), len(findings), plain(expected), read)
+
+
+def _row(finding: Finding) -> Row:
+    notes = [f"Warning: {plain(warning)}" for warning in finding.warnings]
+    if finding.waived_by is not None:
+        notes.append(f"Waived by {plain(finding.waived_by)}")
+    if finding.attested_by is not None:
+        notes.append(f"Attested by {plain(finding.attested_by)}")
+    return Row(
+        verdict=_row_verdict(finding),
+        resource=plain(finding.resource),
+        region=plain(finding.region),
+        message=plain(finding.message),
+        observed=plain(finding.observed),
+        expected=plain(finding.expected),
+        source=plain(finding.source),
+        at=stamp(finding.observed_at) if finding.observed_at is not None else "",
+        notes=tuple(notes),
+    )
+
+
+def _shared(values: Sequence[str]) -> str:
+    """What all of several values are; empty where they differ."""
+    return values[0] if len(set(values)) == 1 else ""
+
+
+def _read(findings: Sequence[Finding]) -> str:
+    """Operation and time of all findings, if they were read by one operation within `SAME_TIME`."""
+    source = _shared([f.source for f in findings])
+    times = sorted(f.observed_at for f in findings if f.observed_at is not None)
+    if not source or len(times) not in (0, len(findings)):
+        return ""
+    if not times:
+        return plain(source)
+    if times[-1] - times[0] > SAME_TIME:
+        return ""
+    first, last = stamp(times[0]), stamp(times[-1])
+    span = first if first == last else f"{first} to {last[-8:]}"
+    return f"{plain(source)}, {span} UTC"
+
+
+# -- reads and facts ---------------------------------------------------------------------------------------------------
+
+
+def _refusal(refusal: Refusal) -> RefusalEntry:
+    denied = refusal.reason is Reason.DENIED
+    return RefusalEntry(
+        action=plain(refusal.action) if denied else "",
+        call=plain(refusal.call),
+        region=plain(refusal.region),
+        why="denied" if denied else _REASONS.get(refusal.reason, refusal.reason.value),
+        code=plain(refusal.code),
+        checks=refusal.checks,
+    )
+
+
+def _statement(refusals: Iterable[Refusal]) -> str:
+    """The IAM statement that would permit what was denied; empty where nothing was."""
+    denied = {a.strip() for r in refusals if r.reason is Reason.DENIED for a in plain(r.action).split(",") if a.strip()}
+    if not denied:
+        return ""
+    return json.dumps({"Effect": "Allow", "Action": sorted(denied), "Resource": "*"}, indent=2)
+
+
+def _facts(report: Report) -> tuple[tuple[str, str], ...]:
+    inspection = report.inspection
+    billed = counted(inspection.billed_calls, "billed call")
+    if inspection.billed_calls:
+        billed += f", ${inspection.billed_cost:.2f}"
+    return (
+        ("Account", report.account_id),
+        ("Regions", listed([plain(region) for region in report.regions]) or "none"),
+        ("Inspection", plain(inspection.id)),
+        ("Started", moment(inspection.started_at)),
+        ("Duration", duration(inspection.duration)),
+        ("AWS calls", f"{inspection.calls:,}, of them {billed}"),
+        ("Catalogue", f"version {plain(report.catalogue_version)}, {counted(len(report.checks), 'check')}"),
+        ("Verdict", f"{plain(report.compliant_reason)}: {plain(report.compliant_message)}"),
+    )

@@ -1,0 +1,173 @@
+"""The templates of the seeded accounts' own stacks: files of `stacks/`, and those that are long only by repetition.
+
+review.py deploys them. Nothing of them is shipped to users; they say what the accounts are made of.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from importlib.resources import files
+from typing import Any
+
+from passmuster.checks.catalogue import load as checks
+from passmuster.checks.judge import distinct_calls
+from passmuster.inventory.permissions import policy
+from passmuster.remediation.catalogue import load as remediations
+from passmuster.sandbox.emulation.stacks import templates
+from passmuster.sandbox.emulation.stacks.schemas import schema_of
+
+ENDPOINTS = ("ecr.api", "ecr.dkr", "logs", "secretsmanager", "kms", "sts", "ssm")
+_HANDLERS = ("create", "read", "update", "delete", "list")
+
+_LOAD_BALANCER, _SERVICE, _DATABASE, _FUNCTION = "AWS/ApplicationELB", "AWS/ECS", "AWS/RDS", "AWS/Lambda"
+
+_BELOW = "LessThanThreshold"
+_FREE_STORAGE = 10 * 1024**3
+
+
+def read(name: str) -> str:
+    """A template of `stacks/`."""
+    return (files(__package__) / "stacks" / f"{name}.yaml").read_text()
+
+
+def interface_endpoints(vpc: str, subnets: Iterable[str], group: str) -> str:
+    """One interface endpoint for each service that private workloads call."""
+    shared = {
+        "VpcEndpointType": "Interface",
+        "VpcId": vpc,
+        "SubnetIds": list(subnets),
+        "SecurityGroupIds": [group],
+        "PrivateDnsEnabled": True,
+    }
+    return _written(
+        "Ways from the private subnets to AWS",
+        {
+            "".join(part.capitalize() for part in name.split(".")): {
+                "Type": "AWS::EC2::VPCEndpoint",
+                "Properties": {**shared, "ServiceName": {"Fn::Sub": f"com.amazonaws.${{AWS::Region}}.{name}"}},
+            }
+            for name in ENDPOINTS
+        },
+    )
+
+
+def alarms(topic: str, balancer: str, targets: str, databases: Iterable[str]) -> str:
+    """An alarm for each golden signal of the shop; load balancer and target group as their metrics name them."""
+    at_balancer = {"LoadBalancer": balancer}
+    service = {"ClusterName": "shop", "ServiceName": "web"}
+    function = {"FunctionName": "shop-invoices"}
+    made = {
+        "ServerErrors": _alarm(_LOAD_BALANCER, "HTTPCode_Target_5XX_Count", at_balancer, 10, statistic="Sum"),
+        "ResponseTime": _alarm(_LOAD_BALANCER, "TargetResponseTime", at_balancer, 2),
+        "UnhealthyHosts": _alarm(_LOAD_BALANCER, "UnHealthyHostCount", {**at_balancer, "TargetGroup": targets}, 0),
+        "WebCpu": _alarm(_SERVICE, "CPUUtilization", service, 85),
+        "WebMemory": _alarm(_SERVICE, "MemoryUtilization", service, 85),
+        "InvoicesErrors": _alarm(_FUNCTION, "Errors", function, 0, statistic="Sum"),
+        "InvoicesThrottles": _alarm(_FUNCTION, "Throttles", function, 0, statistic="Sum"),
+    }
+    for name in databases:
+        database, title = {"DBInstanceIdentifier": name}, "".join(part.capitalize() for part in name.split("-"))
+        made[f"{title}Cpu"] = _alarm(_DATABASE, "CPUUtilization", database, 85)
+        made[f"{title}Storage"] = _alarm(_DATABASE, "FreeStorageSpace", database, _FREE_STORAGE, than=_BELOW)
+        made[f"{title}Connections"] = _alarm(_DATABASE, "DatabaseConnections", database, 500)
+    for alarm in made.values():
+        alarm["Properties"]["AlarmActions"] = [topic]
+    return _written("Golden signals of the shop", made)
+
+
+def _alarm(
+    namespace: str,
+    metric: str,
+    dimensions: Mapping[str, str],
+    threshold: float,
+    *,
+    statistic: str = "Average",
+    than: str = "GreaterThanThreshold",
+) -> dict[str, Any]:
+    properties = {
+        "Namespace": namespace,
+        "MetricName": metric,
+        "Dimensions": [{"Name": name, "Value": value} for name, value in dimensions.items()],
+        "Statistic": statistic,
+        "Period": 300,
+        "EvaluationPeriods": 2,
+        "Threshold": threshold,
+        "ComparisonOperator": than,
+        "TreatMissingData": "notBreaching",
+    }
+    return {"Type": "AWS::CloudWatch::Alarm", "Properties": properties}
+
+
+def access(account_id: str, external_id: str, inspection_role: str, remediation_role: str) -> str:
+    """The two roles an account gives to Passmuster: what every check reads, and what every remediation deploys."""
+    trust = {
+        "Effect": "Allow",
+        "Principal": {"AWS": f"arn:aws:iam::{account_id}:root"},
+        "Action": "sts:AssumeRole",
+        "Condition": {"StringEquals": {"sts:ExternalId": external_id}},
+    }
+    documents = {
+        inspection_role: policy(distinct_calls(checks())),
+        remediation_role: remediation_policy(account_id),
+    }
+    return _written(
+        "How Passmuster gets into the account",
+        {
+            "".join(part.capitalize() for part in name.split("-")): {
+                "Type": "AWS::IAM::Role",
+                "Properties": {
+                    "RoleName": name,
+                    "AssumeRolePolicyDocument": {"Version": "2012-10-17", "Statement": [trust]},
+                    "Policies": [{"PolicyName": name, "PolicyDocument": document}],
+                },
+            }
+            for name, document in documents.items()
+        },
+    )
+
+
+def remediation_policy(account_id: str) -> dict[str, Any]:
+    """What the remediations need: their own stacks, and what CloudFormation calls for the types in their templates."""
+    types = {
+        str(resource["Type"])
+        for definition in remediations()
+        for resource in templates.parse(definition.template.body).resources.values()
+    }
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Sid": "OwnStacks",
+                "Effect": "Allow",
+                "Action": "cloudformation:*",
+                "Resource": f"arn:aws:cloudformation:*:{account_id}:stack/passmuster-*",
+            },
+            {
+                "Sid": "FindStacks",
+                "Effect": "Allow",
+                "Action": ["cloudformation:DescribeStacks", "cloudformation:ListStacks"],
+                "Resource": "*",
+            },
+            {"Sid": "Resources", "Effect": "Allow", "Action": _handled(types), "Resource": "*"},
+        ],
+    }
+
+
+def _handled(types: Iterable[str]) -> list[str]:
+    """What the handlers of these types call, by their schemas."""
+    documents = (schema.document for schema in map(schema_of, types) if schema is not None)
+    return sorted(
+        {
+            action.replace("CloudTrail:", "cloudtrail:")
+            for document in documents
+            for name in _HANDLERS
+            for action in document.get("handlers", {}).get(name, {}).get("permissions", ())
+        }
+    )
+
+
+def _written(description: str, resources: Mapping[str, Any]) -> str:
+    return json.dumps(
+        {"AWSTemplateFormatVersion": "2010-09-09", "Description": description, "Resources": dict(resources)}
+    )

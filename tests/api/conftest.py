@@ -1,0 +1,47 @@
+"""What the tests of the api layer share: the facts of the catalogues, and an API server that has our kinds."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+
+import pytest
+
+from apiserver import ApiServer, install
+from passmuster.api.parameters import CheckFacts
+from passmuster.checks import catalogue
+from passmuster.model.parameter import Parameter
+from passmuster.remediation import catalogue as remediations
+from passmuster.sandbox.control_plane import ControlPlane
+
+
+@pytest.fixture(scope="session")
+def facts() -> tuple[CheckFacts, ...]:
+    """What the custom resources know of the checks."""
+    return tuple(CheckFacts(check.id, check.optional, check.parameters) for check in catalogue.load())
+
+
+@pytest.fixture(scope="session")
+def inputs() -> tuple[Parameter, ...]:
+    """What the remediations ask for."""
+    return remediations.load().inputs()
+
+
+@pytest.fixture(scope="session")
+def server(control_plane: ControlPlane) -> ApiServer:
+    """The API server with everything in `crds/`."""
+    server = ApiServer(control_plane)
+    install(server)
+    return server
+
+
+@pytest.fixture
+def namespace(server: ApiServer) -> str:
+    """A namespace of the test's own."""
+    return server.namespace(f"team-{uuid.uuid4().hex[:8]}")
+
+
+@pytest.fixture
+def named() -> Callable[[], str]:
+    """Names that nothing else has."""
+    return lambda: f"thing-{uuid.uuid4().hex[:8]}"

@@ -1,0 +1,141 @@
+"""The fixtures of the checks as objects: what an account answers, under which policy, and what the check must say.
+
+Read by the test of the fixtures themselves and by the tests of the whole registry, which spoil the answers of every
+case and demand that no verdict turns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from passmuster.checks.catalogue import load
+from passmuster.checks.declaration import Check
+from passmuster.checks.judge import calls_of, judge
+from passmuster.inventory.snapshot import Snapshot
+from passmuster.model.evidence import Evidence, Recovery
+from passmuster.model.finding import Finding
+from passmuster.model.parameter import Parameters, resolve
+from replay import ACCOUNT, NOW, REGION, Replay, collect
+
+FOLDER = Path(__file__).parent / "checks"
+PAYER = "999999999999"
+ALLOWED = {
+    "name",
+    "regions",
+    "partition",
+    "account",
+    "parameters",
+    "floors",
+    "answers",
+    "payer",
+    "missing",
+    "recovery",
+    "expect",
+    "findings",
+}
+
+
+@dataclass(frozen=True)
+class Account:
+    """What a check judges: a snapshot, and that of the payer account where the case has one."""
+
+    snapshot: Snapshot
+    payer: Snapshot | None
+
+
+@dataclass(frozen=True)
+class Case:
+    """One case of a fixture; `answers` are those of the whole file under its own."""
+
+    check_id: str
+    raw: Mapping[str, Any]
+    answers: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        return str(self.raw["name"])
+
+    @property
+    def expect(self) -> str:
+        return str(self.raw["expect"])
+
+    @property
+    def check(self) -> Check:
+        return load().get(self.check_id)
+
+    @property
+    def parameters(self) -> Parameters:
+        return resolve(
+            self.check_id, self.check.parameters, self.raw.get("parameters", {}), self.raw.get("floors", {})
+        )
+
+    @property
+    def evidence(self) -> Evidence:
+        recovery = self.raw.get("recovery", {})
+        return Evidence(
+            now=NOW,
+            recovery=Recovery(
+                rto=_hours(recovery.get("rto")),
+                rpo=_hours(recovery.get("rpo")),
+                secondary_region=recovery.get("secondaryRegion"),
+                cross_region=recovery.get("crossRegion", "Required"),
+            ),
+        )
+
+    def account(self) -> Account:
+        """The account as the real collector reads it from the answers."""
+        return self.read_through(Replay(self.answers, self._missing), Replay(self.raw.get("payer", {}), self._missing))
+
+    def read_through(self, transport: Any, payer_transport: Any | None = None) -> Account:
+        """The account as it is read through another transport."""
+        regions, partition = tuple(self.raw.get("regions", [REGION])), self.raw.get("partition", "aws")
+
+        def snapshot(account: str, through: Any) -> Snapshot:
+            return collect(calls_of(self.check), through, account=account, regions=regions, partition=partition)
+
+        payer = snapshot(PAYER, payer_transport or transport) if "payer" in self.raw else None
+        return Account(snapshot(self.raw.get("account", ACCOUNT), transport), payer)
+
+    def findings(self, account: Account) -> tuple[Finding, ...]:
+        """What the check says about the account under this case's policy."""
+        return judge(self.check, account.snapshot, self.parameters, self.evidence, account.payer)
+
+    @property
+    def _missing(self) -> frozenset[str]:
+        return frozenset(self.raw.get("missing", ()))
+
+
+def _hours(value: str | None) -> timedelta | None:
+    return timedelta(hours=float(value.removesuffix("h"))) if value else None
+
+
+@lru_cache(maxsize=1)
+def every_case() -> tuple[Case, ...]:
+    """Every case of every fixture, in the order of the files."""
+    found = []
+    for path in sorted(FOLDER.glob("*.yaml")):
+        document = yaml.safe_load(path.read_text())
+        for raw in document["cases"]:
+            answers = {**document.get("answers", {}), **raw.get("answers", {})}
+            found.append(Case(document["check"], raw, answers))
+    return tuple(found)
+
+
+def cases_of(check: Check) -> tuple[Case, ...]:
+    """The cases of one check's fixture."""
+    return tuple(case for case in every_case() if case.check_id == check.id)
+
+
+def shown(findings: tuple[Finding, ...] | list[Finding]) -> str:
+    """Findings as lines, for the message of a failing test."""
+    return "\n".join(f"{f.status} {f.reason} {f.region} {f.resource}: {f.message} [{f.observed}]" for f in findings)
+
+
+__all__ = ["Account", "Case", "cases_of", "every_case", "replace", "shown"]

@@ -1,0 +1,19 @@
+"""The simulated AWS for the tests of the sandbox: one per worker, fresh for every test."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from passmuster.sandbox.simulated_aws import SimulatedAWS
+
+
+@pytest.fixture(scope="session")
+def running_aws() -> Iterator[SimulatedAWS]:
+    with SimulatedAWS() as aws:
+        yield aws
+
+
+@pytest.fixture
+def aws(running_aws: SimulatedAWS) -> SimulatedAWS:
+    running_aws.reset()
+    return running_aws

@@ -1,0 +1,1417 @@
+"""Every resource type that stacks can hold really makes, changes and removes what it names.
+
+One row per type: what the template says, how plain boto3 sees it after creation and after an update, and that it is
+gone after the stack is deleted. Rows share the prerequisites they name.
+"""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import jmespath
+import pytest
+from botocore.exceptions import ClientError
+
+from passmuster.sandbox.emulation.stacks import catalogue
+from passmuster.sandbox.simulated_aws import SimulatedAWS
+
+TRUST = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}],
+}
+READ_ONLY = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:List*", "Resource": "*"}]}
+NETWORK: dict[str, Any] = {
+    "Vpc": {"Type": "AWS::EC2::VPC", "Properties": {"CidrBlock": "10.0.0.0/16"}},
+    "SubnetA": {
+        "Type": "AWS::EC2::Subnet",
+        "Properties": {
+            "VpcId": {"Ref": "Vpc"},
+            "CidrBlock": "10.0.1.0/24",
+            "AvailabilityZone": {"Fn::Select": [0, {"Fn::GetAZs": ""}]},
+        },
+    },
+    "SubnetB": {
+        "Type": "AWS::EC2::Subnet",
+        "Properties": {
+            "VpcId": {"Ref": "Vpc"},
+            "CidrBlock": "10.0.2.0/24",
+            "AvailabilityZone": {"Fn::Select": [1, {"Fn::GetAZs": ""}]},
+        },
+    },
+    "Group": {
+        "Type": "AWS::EC2::SecurityGroup",
+        "Properties": {"GroupDescription": "web", "VpcId": {"Ref": "Vpc"}},
+    },
+    "Table": {"Type": "AWS::EC2::RouteTable", "Properties": {"VpcId": {"Ref": "Vpc"}}},
+    "Gateway": {"Type": "AWS::EC2::InternetGateway"},
+    "Attached": {
+        "Type": "AWS::EC2::VPCGatewayAttachment",
+        "Properties": {"VpcId": {"Ref": "Vpc"}, "InternetGatewayId": {"Ref": "Gateway"}},
+    },
+    "Address": {"Type": "AWS::EC2::EIP", "Properties": {"Domain": "vpc"}},
+}
+BALANCED: dict[str, Any] = NETWORK | {
+    "Balancer": {
+        "Type": "AWS::ElasticLoadBalancingV2::LoadBalancer",
+        "Properties": {"Subnets": [{"Ref": "SubnetA"}, {"Ref": "SubnetB"}]},
+    },
+    "Targets": {
+        "Type": "AWS::ElasticLoadBalancingV2::TargetGroup",
+        "Properties": {"VpcId": {"Ref": "Vpc"}, "Port": 80, "Protocol": "HTTP"},
+    },
+    "Http": {
+        "Type": "AWS::ElasticLoadBalancingV2::Listener",
+        "Properties": {
+            "LoadBalancerArn": {"Ref": "Balancer"},
+            "Port": 80,
+            "Protocol": "HTTP",
+            "DefaultActions": [{"Type": "forward", "TargetGroupArn": {"Ref": "Targets"}}],
+        },
+    },
+}
+ROLE: dict[str, Any] = {
+    "Role": {"Type": "AWS::IAM::Role", "Properties": {"AssumeRolePolicyDocument": TRUST}},
+}
+TOPIC: dict[str, Any] = {"Topic": {"Type": "AWS::SNS::Topic"}}
+BUCKET: dict[str, Any] = {"Bucket": {"Type": "AWS::S3::Bucket", "Properties": {}}}
+ZONE: dict[str, Any] = {"Zone": {"Type": "AWS::Route53::HostedZone", "Properties": {"Name": "example.com"}}}
+
+
+def topic_policy(action: str) -> dict[str, Any]:
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Service": "cloudwatch.amazonaws.com"},
+        "Action": action,
+        "Resource": {"Ref": "Topic"},
+    }
+    return {"Version": "2012-10-17", "Statement": [statement]}
+
+
+@dataclass(frozen=True)
+class Row:
+    """`sees` and `then` map JMESPath expressions on the probe's answer to what they must give.
+
+    In the probe's parameters `{id}` is the physical id, `{1}` and `{2}` its parts between bars.
+    """
+
+    type: str
+    properties: dict[str, Any]
+    probe: tuple[str, str, dict[str, Any]]
+    sees: dict[str, Any]
+    changed: dict[str, Any] = field(default_factory=dict)
+    then: dict[str, Any] = field(default_factory=dict)
+    needs: dict[str, Any] = field(default_factory=dict)
+    gone: str = ""
+    depends: str = ""
+    attributes: dict[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return self.type.removeprefix("AWS::")
+
+
+ROWS = [
+    Row(
+        "AWS::EC2::VPC",
+        {"CidrBlock": "10.1.0.0/16", "EnableDnsHostnames": True},
+        ("ec2", "describe_vpcs", {"Filters": [{"Name": "vpc-id", "Values": ["{id}"]}]}),
+        {"Vpcs[0].CidrBlock": "10.1.0.0/16"},
+        {"Tags": [{"Key": "a", "Value": "b"}]},
+        {"Vpcs[0].Tags[?Key=='a'].Value": ["b"]},
+        gone="Vpcs",
+    ),
+    Row(
+        "AWS::EC2::Subnet",
+        {"VpcId": {"Ref": "Vpc"}, "CidrBlock": "10.0.9.0/24"},
+        ("ec2", "describe_subnets", {"Filters": [{"Name": "subnet-id", "Values": ["{id}"]}]}),
+        {"Subnets[0].MapPublicIpOnLaunch": False},
+        {"MapPublicIpOnLaunch": True},
+        {"Subnets[0].MapPublicIpOnLaunch": True},
+        needs=NETWORK,
+        gone="Subnets",
+    ),
+    Row(
+        "AWS::EC2::InternetGateway",
+        {},
+        ("ec2", "describe_internet_gateways", {"Filters": [{"Name": "internet-gateway-id", "Values": ["{id}"]}]}),
+        {"length(InternetGateways)": 1},
+        gone="InternetGateways",
+    ),
+    Row(
+        "AWS::EC2::VPCGatewayAttachment",
+        {"VpcId": {"Ref": "Vpc"}, "InternetGatewayId": {"Ref": "Gateway"}},
+        ("ec2", "describe_internet_gateways", {}),
+        {"InternetGateways[].Attachments[].State": ["available"]},
+        needs={name: NETWORK[name] for name in ("Vpc", "Gateway")},
+        gone="InternetGateways[].Attachments[]",
+    ),
+    Row(
+        "AWS::EC2::RouteTable",
+        {"VpcId": {"Ref": "Vpc"}},
+        ("ec2", "describe_route_tables", {"Filters": [{"Name": "route-table-id", "Values": ["{id}"]}]}),
+        {"length(RouteTables)": 1},
+        needs={"Vpc": NETWORK["Vpc"]},
+        gone="RouteTables",
+    ),
+    Row(
+        "AWS::EC2::Route",
+        {"RouteTableId": {"Ref": "Table"}, "DestinationCidrBlock": "0.0.0.0/0", "GatewayId": {"Ref": "Gateway"}},
+        ("ec2", "describe_route_tables", {"Filters": [{"Name": "route-table-id", "Values": ["{1}"]}]}),
+        {"length(RouteTables[0].Routes[?DestinationCidrBlock=='0.0.0.0/0'])": 1},
+        needs=NETWORK,
+        gone="RouteTables[0].Routes[?DestinationCidrBlock=='0.0.0.0/0']",
+        depends="Attached",
+    ),
+    Row(
+        "AWS::EC2::SubnetRouteTableAssociation",
+        {"RouteTableId": {"Ref": "Table"}, "SubnetId": {"Ref": "SubnetA"}},
+        ("ec2", "describe_route_tables", {}),
+        {"length(RouteTables[].Associations[?SubnetId][])": 1},
+        needs=NETWORK,
+        gone="RouteTables[].Associations[?SubnetId][]",
+    ),
+    Row(
+        "AWS::EC2::EIP",
+        {"Domain": "vpc"},
+        ("ec2", "describe_addresses", {}),
+        {"Addresses[0].Domain": "vpc"},
+        gone="Addresses",
+    ),
+    Row(
+        "AWS::EC2::NatGateway",
+        {"SubnetId": {"Ref": "SubnetA"}, "AllocationId": {"Fn::GetAtt": ["Address", "AllocationId"]}},
+        ("ec2", "describe_nat_gateways", {"NatGatewayIds": ["{id}"]}),
+        {"NatGateways[0].State": "available"},
+        needs=NETWORK,
+        gone="NatGateways[?State!='deleted']",
+    ),
+    Row(
+        "AWS::EC2::SecurityGroup",
+        {
+            "GroupDescription": "web",
+            "VpcId": {"Ref": "Vpc"},
+            "SecurityGroupIngress": [{"IpProtocol": "tcp", "FromPort": 80, "ToPort": 80, "CidrIp": "0.0.0.0/0"}],
+        },
+        ("ec2", "describe_security_groups", {"Filters": [{"Name": "group-id", "Values": ["{id}"]}]}),
+        {"SecurityGroups[0].IpPermissions[].FromPort": [80]},
+        {"SecurityGroupIngress": [{"IpProtocol": "tcp", "FromPort": 443, "ToPort": 443, "CidrIp": "0.0.0.0/0"}]},
+        {"SecurityGroups[0].IpPermissions[].FromPort": [443]},
+        needs={"Vpc": NETWORK["Vpc"]},
+        gone="SecurityGroups",
+    ),
+    Row(
+        "AWS::EC2::SecurityGroupIngress",
+        {"GroupId": {"Ref": "Group"}, "IpProtocol": "tcp", "FromPort": 443, "ToPort": 443, "CidrIp": "0.0.0.0/0"},
+        ("ec2", "describe_security_groups", {"Filters": [{"Name": "group-name", "Values": ["*Group*"]}]}),
+        {"SecurityGroups[].IpPermissions[].FromPort": [443]},
+        needs=NETWORK,
+        gone="SecurityGroups[].IpPermissions[]",
+    ),
+    Row(
+        "AWS::EC2::SecurityGroupEgress",
+        {"GroupId": {"Ref": "Group"}, "IpProtocol": "tcp", "FromPort": 5432, "ToPort": 5432, "CidrIp": "10.0.0.0/8"},
+        ("ec2", "describe_security_groups", {}),
+        {"SecurityGroups[].IpPermissionsEgress[?FromPort==`5432`][].ToPort": [5432]},
+        needs=NETWORK,
+        gone="SecurityGroups[].IpPermissionsEgress[?FromPort==`5432`][]",
+    ),
+    Row(
+        "AWS::EC2::VPCEndpoint",
+        {
+            "VpcId": {"Ref": "Vpc"},
+            "ServiceName": {"Fn::Sub": "com.amazonaws.${AWS::Region}.s3"},
+            "RouteTableIds": [{"Ref": "Table"}],
+        },
+        ("ec2", "describe_vpc_endpoints", {"VpcEndpointIds": ["{id}"]}),
+        {"VpcEndpoints[0].ServiceName": "com.amazonaws.eu-central-1.s3"},
+        needs=NETWORK,
+        gone="VpcEndpoints",
+    ),
+    Row(
+        "AWS::EC2::FlowLog",
+        {
+            "ResourceId": {"Ref": "Vpc"},
+            "ResourceType": "VPC",
+            "TrafficType": "ALL",
+            "LogDestinationType": "s3",
+            "LogDestination": {"Fn::GetAtt": ["Bucket", "Arn"]},
+        },
+        ("ec2", "describe_flow_logs", {}),
+        {"FlowLogs[0].LogDestinationType": "s3"},
+        needs={"Vpc": NETWORK["Vpc"], **BUCKET},
+        gone="FlowLogs",
+    ),
+    Row(
+        "AWS::EC2::LaunchTemplate",
+        {"LaunchTemplateData": {"InstanceType": "t3.micro"}},
+        ("ec2", "describe_launch_templates", {}),
+        {"length(LaunchTemplates)": 1},
+        gone="LaunchTemplates",
+    ),
+    Row(
+        "AWS::EC2::Instance",
+        {"ImageId": "ami-12345678", "InstanceType": "t3.micro", "SubnetId": {"Ref": "SubnetA"}},
+        ("ec2", "describe_instances", {}),
+        {"Reservations[].Instances[?State.Name=='running'][].InstanceType": ["t3.micro"]},
+        needs=NETWORK,
+        gone="Reservations[].Instances[?State.Name!='terminated'][]",
+    ),
+    Row(
+        "AWS::ElasticLoadBalancingV2::LoadBalancer",
+        {"Subnets": [{"Ref": "SubnetA"}, {"Ref": "SubnetB"}], "Scheme": "internal"},
+        ("elbv2", "describe_load_balancers", {}),
+        {"LoadBalancers[0].Scheme": "internal", "length(LoadBalancers[0].AvailabilityZones)": 2},
+        {"LoadBalancerAttributes": [{"Key": "deletion_protection.enabled", "Value": "false"}]},
+        needs=NETWORK,
+        gone="LoadBalancers",
+    ),
+    Row(
+        "AWS::ElasticLoadBalancingV2::TargetGroup",
+        {"VpcId": {"Ref": "Vpc"}, "Port": 80, "Protocol": "HTTP", "HealthCheckPath": "/"},
+        ("elbv2", "describe_target_groups", {}),
+        {"TargetGroups[0].HealthCheckPath": "/"},
+        {"HealthCheckPath": "/healthz"},
+        {"TargetGroups[0].HealthCheckPath": "/healthz"},
+        needs={"Vpc": NETWORK["Vpc"]},
+        gone="TargetGroups",
+    ),
+    Row(
+        "AWS::ElasticLoadBalancingV2::Listener",
+        {
+            "LoadBalancerArn": {"Ref": "Balancer"},
+            "Port": 8080,
+            "Protocol": "HTTP",
+            "DefaultActions": [{"Type": "forward", "TargetGroupArn": {"Ref": "Targets"}}],
+        },
+        ("elbv2", "describe_listeners", {"ListenerArns": ["{id}"]}),
+        {"Listeners[0].DefaultActions[0].Type": "forward"},
+        {
+            "DefaultActions": [
+                {
+                    "Type": "redirect",
+                    "RedirectConfig": {"Protocol": "HTTPS", "Port": "443", "StatusCode": "HTTP_301"},
+                }
+            ]
+        },
+        {"Listeners[0].DefaultActions[0].RedirectConfig.Protocol": "HTTPS"},
+        needs=BALANCED,
+    ),
+    Row(
+        "AWS::ElasticLoadBalancingV2::ListenerRule",
+        {
+            "ListenerArn": {"Ref": "Http"},
+            "Priority": 10,
+            "Conditions": [{"Field": "path-pattern", "PathPatternConfig": {"Values": ["/api/*"]}}],
+            "Actions": [{"Type": "forward", "TargetGroupArn": {"Ref": "Targets"}}],
+        },
+        ("elbv2", "describe_rules", {"RuleArns": ["{id}"]}),
+        {"Rules[0].Priority": "10"},
+        {"Priority": 20},
+        {"Rules[0].Priority": "20"},
+        needs=BALANCED,
+    ),
+    Row(
+        "AWS::Route53::HostedZone",
+        {"Name": "example.org", "HostedZoneConfig": {"Comment": "ours"}},
+        ("route53", "list_hosted_zones", {}),
+        {"HostedZones[].Name": ["example.org."]},
+        gone="HostedZones",
+    ),
+    Row(
+        "AWS::Route53::RecordSet",
+        {
+            "HostedZoneId": {"Ref": "Zone"},
+            "Name": "www.example.com",
+            "Type": "A",
+            "AliasTarget": {
+                "DNSName": {"Fn::GetAtt": ["Balancer", "DNSName"]},
+                "HostedZoneId": {"Fn::GetAtt": ["Balancer", "CanonicalHostedZoneID"]},
+                "EvaluateTargetHealth": True,
+            },
+        },
+        ("route53", "list_resource_record_sets", {"HostedZoneId": "{Zone}"}),
+        {"ResourceRecordSets[?Type=='A'].AliasTarget.EvaluateTargetHealth": [True]},
+        {
+            "AliasTarget": {
+                "DNSName": {"Fn::GetAtt": ["Balancer", "DNSName"]},
+                "HostedZoneId": {"Fn::GetAtt": ["Balancer", "CanonicalHostedZoneID"]},
+                "EvaluateTargetHealth": False,
+            }
+        },
+        {"ResourceRecordSets[?Type=='A'].AliasTarget.EvaluateTargetHealth": [False]},
+        needs=BALANCED | ZONE,
+    ),
+    Row(
+        "AWS::Route53::RecordSetGroup",
+        {
+            "HostedZoneId": {"Ref": "Zone"},
+            "RecordSets": [{"Name": "a.example.com", "Type": "CNAME", "TTL": 60, "ResourceRecords": ["b.example.com"]}],
+        },
+        ("route53", "list_resource_record_sets", {"HostedZoneId": "{Zone}"}),
+        {"ResourceRecordSets[?Type=='CNAME'].TTL": [60]},
+        needs=ZONE,
+    ),
+    Row(
+        "AWS::Route53::HealthCheck",
+        {
+            "HealthCheckConfig": {
+                "Type": "HTTPS",
+                "FullyQualifiedDomainName": "www.example.com",
+                "ResourcePath": "/",
+                "Port": 443,
+                "FailureThreshold": 3,
+            }
+        },
+        ("route53", "list_health_checks", {}),
+        {"HealthChecks[0].HealthCheckConfig.ResourcePath": "/"},
+        {
+            "HealthCheckConfig": {
+                "Type": "HTTPS",
+                "FullyQualifiedDomainName": "www.example.com",
+                "ResourcePath": "/healthz",
+                "Port": 443,
+                "FailureThreshold": 2,
+            }
+        },
+        {
+            "HealthChecks[0].HealthCheckConfig.ResourcePath": "/healthz",
+            "HealthChecks[0].HealthCheckConfig.FailureThreshold": 2,
+        },
+        gone="HealthChecks",
+    ),
+    Row(
+        "AWS::CertificateManager::Certificate",
+        {
+            "DomainName": "www.example.com",
+            "ValidationMethod": "DNS",
+            "DomainValidationOptions": [{"DomainName": "www.example.com", "HostedZoneId": {"Ref": "Zone"}}],
+        },
+        ("acm", "describe_certificate", {"CertificateArn": "{id}"}),
+        {"Certificate.Status": "ISSUED", "Certificate.DomainValidationOptions[0].ValidationMethod": "DNS"},
+        needs=ZONE,
+    ),
+    Row(
+        "AWS::S3::Bucket",
+        {
+            "VersioningConfiguration": {"Status": "Enabled"},
+            "ObjectLockEnabled": True,
+            "ObjectLockConfiguration": {
+                "ObjectLockEnabled": "Enabled",
+                "Rule": {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": 30}},
+            },
+            "OwnershipControls": {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]},
+        },
+        ("s3", "get_object_lock_configuration", {"Bucket": "{id}"}),
+        {"ObjectLockConfiguration.Rule.DefaultRetention.Days": 30},
+        {
+            "ObjectLockConfiguration": {
+                "ObjectLockEnabled": "Enabled",
+                "Rule": {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": 60}},
+            }
+        },
+        {"ObjectLockConfiguration.Rule.DefaultRetention.Days": 60},
+    ),
+    Row(
+        "AWS::S3::BucketPolicy",
+        {
+            "Bucket": {"Ref": "Bucket"},
+            "PolicyDocument": {
+                "Version": "2012-10-17",
+                "Statement": [
+                    {
+                        "Effect": "Deny",
+                        "Principal": "*",
+                        "Action": "s3:*",
+                        "Resource": {"Fn::Sub": "${Bucket.Arn}/*"},
+                        "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+                    }
+                ],
+            },
+        },
+        ("s3", "get_bucket_policy", {"Bucket": "{id}"}),
+        {"contains(Policy, 'SecureTransport')": True},
+        needs=BUCKET,
+    ),
+    Row(
+        "AWS::ECR::Repository",
+        {"ImageScanningConfiguration": {"ScanOnPush": False}},
+        ("ecr", "describe_repositories", {}),
+        {"repositories[0].imageScanningConfiguration.scanOnPush": False},
+        {"ImageScanningConfiguration": {"ScanOnPush": True}},
+        {"repositories[0].imageScanningConfiguration.scanOnPush": True},
+        gone="repositories",
+    ),
+    Row(
+        "AWS::EFS::FileSystem",
+        {"Encrypted": True, "BackupPolicy": {"Status": "ENABLED"}},
+        ("efs", "describe_file_systems", {}),
+        {"FileSystems[0].Encrypted": True},
+        gone="FileSystems",
+    ),
+    Row(
+        "AWS::CloudTrail::Trail",
+        {
+            "S3BucketName": {"Ref": "Bucket"},
+            "IsLogging": True,
+            "IsMultiRegionTrail": True,
+            "EnableLogFileValidation": False,
+        },
+        ("cloudtrail", "describe_trails", {}),
+        {"trailList[0].LogFileValidationEnabled": False, "trailList[0].IsMultiRegionTrail": True},
+        {
+            "EnableLogFileValidation": True,
+            "EventSelectors": [
+                {
+                    "ReadWriteType": "All",
+                    "IncludeManagementEvents": True,
+                    "DataResources": [{"Type": "AWS::S3::Object", "Values": ["arn:aws:s3"]}],
+                }
+            ],
+        },
+        {"trailList[0].LogFileValidationEnabled": True, "trailList[0].HasCustomEventSelectors": True},
+        needs=BUCKET
+        | {
+            "BucketPolicy": {
+                "Type": "AWS::S3::BucketPolicy",
+                "Properties": {
+                    "Bucket": {"Ref": "Bucket"},
+                    "PolicyDocument": {
+                        "Version": "2012-10-17",
+                        "Statement": [
+                            {
+                                "Effect": "Allow",
+                                "Principal": {"Service": "cloudtrail.amazonaws.com"},
+                                "Action": ["s3:GetBucketAcl", "s3:PutObject"],
+                                "Resource": [{"Fn::GetAtt": ["Bucket", "Arn"]}, {"Fn::Sub": "${Bucket.Arn}/*"}],
+                            }
+                        ],
+                    },
+                },
+            }
+        },
+        gone="trailList",
+        depends="BucketPolicy",
+    ),
+    Row(
+        "AWS::KMS::Key",
+        {"Description": "logs", "EnableKeyRotation": False},
+        ("kms", "describe_key", {"KeyId": "{id}"}),
+        {"KeyMetadata.KeyState": "Enabled"},
+        {"EnableKeyRotation": True},
+        gone="KeyMetadata[?KeyState=='Enabled']",
+    ),
+    Row(
+        "AWS::KMS::Alias",
+        {"AliasName": "alias/logs", "TargetKeyId": {"Ref": "Key"}},
+        ("kms", "list_aliases", {}),
+        {"Aliases[?AliasName=='alias/logs'] | length(@)": 1},
+        needs={"Key": {"Type": "AWS::KMS::Key", "Properties": {}}},
+        gone="Aliases[?AliasName=='alias/logs']",
+    ),
+    Row(
+        "AWS::SecretsManager::Secret",
+        {"GenerateSecretString": {"SecretStringTemplate": '{"username": "app"}', "GenerateStringKey": "password"}},
+        ("secretsmanager", "list_secrets", {}),
+        {"length(SecretList)": 1},
+        {"Description": "the application's"},
+        {"SecretList[0].Description": "the application's"},
+        gone="SecretList",
+    ),
+    Row(
+        "AWS::SecretsManager::RotationSchedule",
+        {"SecretId": {"Ref": "Secret"}, "RotationRules": {"AutomaticallyAfterDays": 30}},
+        ("secretsmanager", "describe_secret", {"SecretId": "{id}"}),
+        {"RotationEnabled": True, "RotationRules.AutomaticallyAfterDays": 30},
+        {"RotationRules": {"AutomaticallyAfterDays": 60}},
+        {"RotationRules.AutomaticallyAfterDays": 60},
+        needs={"Secret": {"Type": "AWS::SecretsManager::Secret", "Properties": {"SecretString": "x"}}},
+        gone="RotationEnabled",
+    ),
+    Row(
+        "AWS::GuardDuty::Detector",
+        {"Enable": True, "FindingPublishingFrequency": "SIX_HOURS"},
+        ("guardduty", "get_detector", {"DetectorId": "{id}"}),
+        {"Status": "ENABLED", "FindingPublishingFrequency": "SIX_HOURS"},
+        {
+            "FindingPublishingFrequency": "FIFTEEN_MINUTES",
+            "Features": [{"Name": "S3_DATA_EVENTS", "Status": "ENABLED"}],
+        },
+        {
+            "FindingPublishingFrequency": "FIFTEEN_MINUTES",
+            "Features[?Name=='S3_DATA_EVENTS'].Status": ["ENABLED"],
+        },
+    ),
+    Row(
+        "AWS::SecurityHub::Hub",
+        {"EnableDefaultStandards": False},
+        ("securityhub", "describe_hub", {}),
+        {"contains(HubArn, 'hub/default')": True},
+    ),
+    Row(
+        "AWS::SecurityHub::Standard",
+        {
+            "StandardsArn": {
+                "Fn::Sub": "arn:aws:securityhub:${AWS::Region}::standards/aws-foundational-security-best-practices/v/1.0.0"
+            }
+        },
+        ("securityhub", "get_enabled_standards", {}),
+        {"StandardsSubscriptions[].StandardsStatus": ["READY"]},
+        needs={"Hub": {"Type": "AWS::SecurityHub::Hub", "Properties": {"EnableDefaultStandards": False}}},
+        gone="StandardsSubscriptions",
+        depends="Hub",
+    ),
+    Row(
+        "AWS::Config::ConfigurationRecorder",
+        {
+            "RoleARN": {"Fn::GetAtt": ["Role", "Arn"]},
+            "RecordingGroup": {"AllSupported": True, "IncludeGlobalResourceTypes": True},
+        },
+        ("config", "describe_configuration_recorders", {}),
+        {"ConfigurationRecorders[0].recordingGroup.allSupported": True},
+        needs=ROLE,
+        gone="ConfigurationRecorders",
+    ),
+    Row(
+        "AWS::Config::DeliveryChannel",
+        {"S3BucketName": {"Ref": "Bucket"}},
+        ("config", "describe_configuration_recorder_status", {}),
+        {"ConfigurationRecordersStatus[].recording": [True]},
+        needs=ROLE
+        | BUCKET
+        | {
+            "Recorder": {
+                "Type": "AWS::Config::ConfigurationRecorder",
+                "Properties": {"RoleARN": {"Fn::GetAtt": ["Role", "Arn"]}, "RecordingGroup": {"AllSupported": True}},
+            }
+        },
+        gone="ConfigurationRecordersStatus[?recording]",
+        depends="Recorder",
+    ),
+    Row(
+        "AWS::Config::ConfigRule",
+        {"Source": {"Owner": "AWS", "SourceIdentifier": "REQUIRED_TAGS"}, "InputParameters": {"tag1Key": "owner"}},
+        ("config", "describe_config_rules", {}),
+        {"ConfigRules[0].Source.SourceIdentifier": "REQUIRED_TAGS"},
+        needs=ROLE
+        | {
+            "Recorder": {
+                "Type": "AWS::Config::ConfigurationRecorder",
+                "Properties": {"RoleARN": {"Fn::GetAtt": ["Role", "Arn"]}, "RecordingGroup": {"AllSupported": True}},
+            }
+        },
+        gone="ConfigRules",
+        depends="Recorder",
+    ),
+    Row(
+        "AWS::WAFv2::WebACL",
+        {
+            "Scope": "REGIONAL",
+            "DefaultAction": {"Allow": {}},
+            "VisibilityConfig": {
+                "SampledRequestsEnabled": True,
+                "CloudWatchMetricsEnabled": True,
+                "MetricName": "web",
+            },
+            "Rules": [],
+        },
+        ("wafv2", "get_web_acl", {"Name": "{1}", "Id": "{2}", "Scope": "REGIONAL"}),
+        {"WebACL.Rules": []},
+        {
+            "Rules": [
+                {
+                    "Name": "rate",
+                    "Priority": 1,
+                    "Action": {"Count": {}},
+                    "Statement": {"RateBasedStatement": {"Limit": 1000, "AggregateKeyType": "IP"}},
+                    "VisibilityConfig": {
+                        "SampledRequestsEnabled": True,
+                        "CloudWatchMetricsEnabled": True,
+                        "MetricName": "rate",
+                    },
+                }
+            ]
+        },
+        {"WebACL.Rules[0].Statement.RateBasedStatement.Limit": 1000},
+    ),
+    Row(
+        "AWS::WAFv2::WebACLAssociation",
+        {"ResourceArn": {"Ref": "Balancer"}, "WebACLArn": {"Fn::GetAtt": ["Acl", "Arn"]}},
+        ("wafv2", "get_web_acl_for_resource", {"ResourceArn": "{1}"}),
+        {"contains(WebACL.ARN, 'webacl')": True},
+        needs=BALANCED
+        | {
+            "Acl": {
+                "Type": "AWS::WAFv2::WebACL",
+                "Properties": {
+                    "Scope": "REGIONAL",
+                    "DefaultAction": {"Allow": {}},
+                    "VisibilityConfig": {
+                        "SampledRequestsEnabled": True,
+                        "CloudWatchMetricsEnabled": True,
+                        "MetricName": "web",
+                    },
+                },
+            }
+        },
+        gone="WebACL",
+    ),
+    Row(
+        "AWS::WAFv2::LoggingConfiguration",
+        {
+            "ResourceArn": {"Fn::GetAtt": ["Acl", "Arn"]},
+            "LogDestinationConfigs": [{"Fn::GetAtt": ["Logs", "Arn"]}],
+        },
+        ("wafv2", "list_logging_configurations", {"Scope": "REGIONAL"}),
+        {"length(LoggingConfigurations)": 1},
+        needs={
+            "Logs": {"Type": "AWS::Logs::LogGroup", "Properties": {"LogGroupName": "aws-waf-logs-web"}},
+            "Acl": {
+                "Type": "AWS::WAFv2::WebACL",
+                "Properties": {
+                    "Scope": "REGIONAL",
+                    "DefaultAction": {"Allow": {}},
+                    "VisibilityConfig": {
+                        "SampledRequestsEnabled": True,
+                        "CloudWatchMetricsEnabled": True,
+                        "MetricName": "web",
+                    },
+                },
+            },
+        },
+        gone="LoggingConfigurations",
+    ),
+    Row(
+        "AWS::CloudWatch::Alarm",
+        {
+            "MetricName": "HTTPCode_ELB_5XX_Count",
+            "Namespace": "AWS/ApplicationELB",
+            "Statistic": "Sum",
+            "Period": 60,
+            "EvaluationPeriods": 3,
+            "Threshold": 10,
+            "ComparisonOperator": "GreaterThanThreshold",
+            "AlarmActions": [{"Ref": "Topic"}],
+        },
+        ("cloudwatch", "describe_alarms", {}),
+        {"MetricAlarms[0].Threshold": 10.0, "length(MetricAlarms[0].AlarmActions)": 1},
+        {"Threshold": 5},
+        {"MetricAlarms[0].Threshold": 5.0},
+        needs=TOPIC,
+        gone="MetricAlarms",
+    ),
+    Row(
+        "AWS::CloudWatch::Dashboard",
+        {"DashboardBody": '{"widgets": []}'},
+        ("cloudwatch", "list_dashboards", {}),
+        {"length(DashboardEntries)": 1},
+        gone="DashboardEntries",
+    ),
+    Row(
+        "AWS::SNS::Topic",
+        {"DisplayName": "alarms"},
+        ("sns", "get_topic_attributes", {"TopicArn": "{id}"}),
+        {"Attributes.DisplayName": "alarms"},
+        {"KmsMasterKeyId": "alias/aws/sns"},
+        {"Attributes.KmsMasterKeyId": "alias/aws/sns"},
+    ),
+    Row(
+        "AWS::SNS::TopicPolicy",
+        {"Topics": [{"Ref": "Topic"}], "PolicyDocument": topic_policy("sns:Publish")},
+        ("sns", "get_topic_attributes", {"TopicArn": "{Topic}"}),
+        {"contains(Attributes.Policy, 'cloudwatch.amazonaws.com')": True},
+        needs=TOPIC,
+    ),
+    Row(
+        "AWS::SNS::Subscription",
+        {"TopicArn": {"Ref": "Topic"}, "Protocol": "email", "Endpoint": "ops@example.com"},
+        ("sns", "list_subscriptions", {}),
+        {"Subscriptions[0].Endpoint": "ops@example.com"},
+        needs=TOPIC,
+        gone="Subscriptions",
+    ),
+    Row(
+        "AWS::Logs::LogGroup",
+        {"RetentionInDays": 14},
+        ("logs", "describe_log_groups", {}),
+        {"logGroups[0].retentionInDays": 14},
+        {"RetentionInDays": 365},
+        {"logGroups[0].retentionInDays": 365},
+        gone="logGroups",
+    ),
+    Row(
+        "AWS::Logs::MetricFilter",
+        {
+            "LogGroupName": {"Ref": "Logs"},
+            "FilterPattern": "ERROR",
+            "MetricTransformations": [
+                {"MetricName": "Errors", "MetricNamespace": "App", "MetricValue": "1"},
+            ],
+        },
+        ("logs", "describe_metric_filters", {}),
+        {"metricFilters[0].filterPattern": "ERROR"},
+        {"FilterPattern": "FATAL"},
+        {"metricFilters[0].filterPattern": "FATAL"},
+        needs={"Logs": {"Type": "AWS::Logs::LogGroup"}},
+        gone="metricFilters",
+    ),
+    Row(
+        "AWS::Logs::ResourcePolicy",
+        {"PolicyName": "dns", "PolicyDocument": json.dumps(READ_ONLY)},
+        ("logs", "describe_resource_policies", {}),
+        {"resourcePolicies[].policyName": ["dns"]},
+        gone="resourcePolicies",
+    ),
+    Row(
+        "AWS::SQS::Queue",
+        {"VisibilityTimeout": 60},
+        ("sqs", "get_queue_attributes", {"QueueUrl": "{id}", "AttributeNames": ["All"]}),
+        {"Attributes.VisibilityTimeout": "60"},
+        {"VisibilityTimeout": 90},
+        {"Attributes.VisibilityTimeout": "90"},
+    ),
+    Row(
+        "AWS::Events::Rule",
+        {
+            "EventPattern": {"source": ["aws.guardduty"]},
+            "Targets": [{"Id": "topic", "Arn": {"Ref": "Topic"}}],
+        },
+        ("events", "list_rules", {}),
+        {"contains(Rules[0].EventPattern, 'guardduty')": True},
+        {"State": "DISABLED"},
+        {"Rules[0].State": "DISABLED"},
+        needs=TOPIC,
+        gone="Rules",
+    ),
+    Row(
+        "AWS::Synthetics::Canary",
+        {
+            "Name": "front",
+            "ArtifactS3Location": {"Fn::Sub": "s3://${Bucket}/canary"},
+            "ExecutionRoleArn": {"Fn::GetAtt": ["Role", "Arn"]},
+            "RuntimeVersion": "syn-nodejs-puppeteer-9.1",
+            "Code": {"Handler": "index.handler", "Script": "exports.handler = async () => {}"},
+            "Schedule": {"Expression": "rate(5 minutes)"},
+            "StartCanaryAfterCreation": True,
+        },
+        ("synthetics", "describe_canaries", {}),
+        {"Canaries[0].Status.State": "RUNNING"},
+        needs=ROLE | BUCKET,
+        gone="Canaries",
+    ),
+    Row(
+        "AWS::IAM::Role",
+        {
+            "AssumeRolePolicyDocument": TRUST,
+            "Policies": [{"PolicyName": "inline", "PolicyDocument": READ_ONLY}],
+        },
+        ("iam", "get_role_policy", {"RoleName": "{id}", "PolicyName": "inline"}),
+        {"PolicyName": "inline"},
+        {"Description": "changed"},
+    ),
+    Row(
+        "AWS::IAM::Policy",
+        {"PolicyName": "reads", "PolicyDocument": READ_ONLY, "Roles": [{"Ref": "Role"}]},
+        ("iam", "list_role_policies", {"RoleName": "{Role}"}),
+        {"PolicyNames": ["reads"]},
+        {"PolicyName": "writes"},
+        {"PolicyNames": ["writes"]},
+        needs=ROLE,
+    ),
+    Row(
+        "AWS::IAM::RolePolicy",
+        {"PolicyName": "reads", "PolicyDocument": READ_ONLY, "RoleName": {"Ref": "Role"}},
+        ("iam", "list_role_policies", {"RoleName": "{Role}"}),
+        {"PolicyNames": ["reads"]},
+        needs=ROLE,
+    ),
+    Row(
+        "AWS::IAM::ManagedPolicy",
+        {"PolicyDocument": READ_ONLY, "Roles": [{"Ref": "Role"}]},
+        ("iam", "list_attached_role_policies", {"RoleName": "{Role}"}),
+        {"length(AttachedPolicies)": 1},
+        {"Roles": []},
+        {"length(AttachedPolicies)": 0},
+        needs=ROLE,
+    ),
+    Row(
+        "AWS::IAM::InstanceProfile",
+        {"Roles": [{"Ref": "Role"}]},
+        ("iam", "list_instance_profiles", {}),
+        {"length(InstanceProfiles[0].Roles)": 1},
+        needs=ROLE,
+        gone="InstanceProfiles",
+    ),
+    Row(
+        "AWS::IAM::User",
+        {"UserName": "robot"},
+        ("iam", "list_users", {}),
+        {"Users[].UserName": ["robot"]},
+        gone="Users",
+    ),
+    Row(
+        "AWS::RDS::DBInstance",
+        {
+            "Engine": "postgres",
+            "DBInstanceClass": "db.t3.medium",
+            "AllocatedStorage": "20",
+            "MasterUsername": "app",
+            "MasterUserPassword": "not-a-real-one",
+            "StorageEncrypted": True,
+            "MultiAZ": False,
+            "DeletionProtection": False,
+            "BackupRetentionPeriod": 1,
+        },
+        ("rds", "describe_db_instances", {}),
+        {
+            "DBInstances[0].MultiAZ": False,
+            "DBInstances[0].StorageEncrypted": True,
+            "DBInstances[0].PerformanceInsightsEnabled": False,
+        },
+        {
+            "MultiAZ": True,
+            "BackupRetentionPeriod": 7,
+            "MonitoringInterval": 60,
+            "MonitoringRoleArn": "arn:aws:iam::123456789012:role/monitoring",
+            "EnablePerformanceInsights": True,
+            "PerformanceInsightsRetentionPeriod": 7,
+            "EnableCloudwatchLogsExports": ["postgresql"],
+        },
+        {
+            "DBInstances[0].MultiAZ": True,
+            "DBInstances[0].BackupRetentionPeriod": 7,
+            "DBInstances[0].MonitoringInterval": 60,
+            "DBInstances[0].PerformanceInsightsEnabled": True,
+            "DBInstances[0].EnabledCloudwatchLogsExports": ["postgresql"],
+        },
+        gone="DBInstances",
+    ),
+    Row(
+        "AWS::RDS::DBCluster",
+        {
+            "Engine": "aurora-postgresql",
+            "MasterUsername": "app",
+            "MasterUserPassword": "not-a-real-one",
+            "DeletionProtection": False,
+        },
+        ("rds", "describe_db_clusters", {}),
+        {"DBClusters[0].Engine": "aurora-postgresql"},
+        {"BackupRetentionPeriod": 14},
+        {"DBClusters[0].BackupRetentionPeriod": 14},
+        gone="DBClusters",
+    ),
+    Row(
+        "AWS::RDS::DBSubnetGroup",
+        {"DBSubnetGroupDescription": "db", "SubnetIds": [{"Ref": "SubnetA"}, {"Ref": "SubnetB"}]},
+        ("rds", "describe_db_subnet_groups", {}),
+        {"length(DBSubnetGroups[0].Subnets)": 2},
+        needs=NETWORK,
+        gone="DBSubnetGroups",
+    ),
+    Row(
+        "AWS::RDS::DBParameterGroup",
+        {"Description": "db", "Family": "postgres16", "Parameters": {"log_statement": "ddl"}},
+        ("rds", "describe_db_parameter_groups", {}),
+        {"DBParameterGroups[0].DBParameterGroupFamily": "postgres16"},
+        gone="DBParameterGroups",
+    ),
+    Row(
+        "AWS::RDS::DBProxy",
+        {
+            "DBProxyName": "pool",
+            "EngineFamily": "POSTGRESQL",
+            "RoleArn": {"Fn::GetAtt": ["Role", "Arn"]},
+            "VpcSubnetIds": [{"Ref": "SubnetA"}, {"Ref": "SubnetB"}],
+            "Auth": [{"AuthScheme": "SECRETS", "SecretArn": "arn:aws:secretsmanager:eu-central-1:123456789012:secret:x"}],
+        },
+        ("rds", "describe_db_proxies", {}),
+        {"DBProxies[0].EngineFamily": "POSTGRESQL"},
+        needs=NETWORK | ROLE,
+        gone="DBProxies",
+    ),
+    Row(
+        "AWS::RDS::DBProxyTargetGroup",
+        {"DBProxyName": {"Ref": "Proxy"}, "TargetGroupName": "default", "DBInstanceIdentifiers": [{"Ref": "Database"}]},
+        ("rds", "describe_db_proxy_targets", {"DBProxyName": "pool"}),
+        {"length(Targets)": 1},
+        needs=NETWORK
+        | ROLE
+        | {
+            "Proxy": {
+                "Type": "AWS::RDS::DBProxy",
+                "Properties": {
+                    "DBProxyName": "pool",
+                    "EngineFamily": "POSTGRESQL",
+                    "RoleArn": {"Fn::GetAtt": ["Role", "Arn"]},
+                    "VpcSubnetIds": [{"Ref": "SubnetA"}, {"Ref": "SubnetB"}],
+                    "Auth": [
+                        {
+                            "AuthScheme": "SECRETS",
+                            "SecretArn": "arn:aws:secretsmanager:eu-central-1:123456789012:secret:x",
+                        }
+                    ],
+                },
+            },
+            "Database": {
+                "Type": "AWS::RDS::DBInstance",
+                "Properties": {"Engine": "postgres", "DBInstanceClass": "db.t3.medium", "AllocatedStorage": "20"},
+            },
+        },
+        gone="Targets",
+    ),
+    Row(
+        "AWS::DynamoDB::Table",
+        {
+            "AttributeDefinitions": [{"AttributeName": "id", "AttributeType": "S"}],
+            "KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}],
+            "BillingMode": "PAY_PER_REQUEST",
+        },
+        ("dynamodb", "describe_continuous_backups", {"TableName": "{id}"}),
+        {"ContinuousBackupsDescription.PointInTimeRecoveryDescription.PointInTimeRecoveryStatus": "DISABLED"},
+        {"PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": True}},
+        {"ContinuousBackupsDescription.PointInTimeRecoveryDescription.PointInTimeRecoveryStatus": "ENABLED"},
+    ),
+    Row(
+        "AWS::ElastiCache::ReplicationGroup",
+        {
+            "ReplicationGroupDescription": "cache",
+            "Engine": "redis",
+            "CacheNodeType": "cache.t3.micro",
+            "NumCacheClusters": 2,
+            "AutomaticFailoverEnabled": True,
+            "SnapshotRetentionLimit": 7,
+        },
+        ("elasticache", "describe_replication_groups", {}),
+        {"ReplicationGroups[0].AutomaticFailover": "enabled"},
+        gone="ReplicationGroups",
+    ),
+    Row(
+        "AWS::ElastiCache::SubnetGroup",
+        {"Description": "cache", "SubnetIds": [{"Ref": "SubnetA"}]},
+        ("elasticache", "describe_cache_subnet_groups", {}),
+        {"length(CacheSubnetGroups)": 1},
+        needs=NETWORK,
+        gone="CacheSubnetGroups",
+    ),
+    Row(
+        "AWS::ECS::Cluster",
+        {"ClusterSettings": [{"Name": "containerInsights", "Value": "disabled"}]},
+        ("ecs", "describe_clusters", {"clusters": ["{id}"], "include": ["SETTINGS"]}),
+        {"clusters[0].settings[0].value": "disabled"},
+        {"ClusterSettings": [{"Name": "containerInsights", "Value": "enhanced"}]},
+        {"clusters[0].settings[0].value": "enhanced"},
+        gone="clusters[?status=='ACTIVE']",
+    ),
+    Row(
+        "AWS::ECS::TaskDefinition",
+        {"ContainerDefinitions": [{"Name": "app", "Image": "app", "Memory": 256}]},
+        ("ecs", "list_task_definitions", {}),
+        {"length(taskDefinitionArns)": 1},
+        gone="taskDefinitionArns",
+    ),
+    Row(
+        "AWS::ECS::Service",
+        {
+            "Cluster": {"Ref": "Cluster"},
+            "TaskDefinition": {"Ref": "Task"},
+            "DesiredCount": 2,
+            "DeploymentConfiguration": {"DeploymentCircuitBreaker": {"Enable": False, "Rollback": False}},
+        },
+        ("ecs", "describe_services", {"cluster": "{Cluster}", "services": ["{id}"]}),
+        {"services[0].deploymentConfiguration.deploymentCircuitBreaker.enable": False},
+        {"DeploymentConfiguration": {"DeploymentCircuitBreaker": {"Enable": True, "Rollback": True}}},
+        {"services[0].deploymentConfiguration.deploymentCircuitBreaker.rollback": True},
+        needs={
+            "Cluster": {"Type": "AWS::ECS::Cluster"},
+            "Task": {
+                "Type": "AWS::ECS::TaskDefinition",
+                "Properties": {"ContainerDefinitions": [{"Name": "app", "Image": "app", "Memory": 256}]},
+            },
+        },
+        gone="services[?status!='INACTIVE']",
+    ),
+    Row(
+        "AWS::Lambda::Function",
+        {
+            "Runtime": "python3.13",
+            "Handler": "index.handler",
+            "Role": {"Fn::GetAtt": ["Role", "Arn"]},
+            "Code": {"ZipFile": "def handler(event, context): pass"},
+        },
+        ("lambda", "list_functions", {}),
+        {"Functions[0].Runtime": "python3.13"},
+        {"TracingConfig": {"Mode": "Active"}},
+        {"Functions[0].TracingConfig.Mode": "Active"},
+        needs=ROLE,
+        gone="Functions",
+    ),
+    Row(
+        "AWS::Lambda::Permission",
+        {"FunctionName": {"Ref": "Code"}, "Action": "lambda:InvokeFunction", "Principal": "events.amazonaws.com"},
+        ("lambda", "get_policy", {"FunctionName": "{1}"}),
+        {"contains(Policy, 'events.amazonaws.com')": True},
+        needs=ROLE
+        | {
+            "Code": {
+                "Type": "AWS::Lambda::Function",
+                "Properties": {
+                    "Runtime": "python3.13",
+                    "Handler": "index.handler",
+                    "Role": {"Fn::GetAtt": ["Role", "Arn"]},
+                    "Code": {"ZipFile": "def handler(event, context): pass"},
+                },
+            }
+        },
+    ),
+    Row(
+        "AWS::AutoScaling::AutoScalingGroup",
+        {
+            "MinSize": "1",
+            "MaxSize": "2",
+            "HealthCheckType": "EC2",
+            "VPCZoneIdentifier": [{"Ref": "SubnetA"}],
+            "LaunchTemplate": {
+                "LaunchTemplateId": {"Ref": "Launch"},
+                "Version": {"Fn::GetAtt": ["Launch", "LatestVersionNumber"]},
+            },
+        },
+        ("autoscaling", "describe_auto_scaling_groups", {}),
+        {"AutoScalingGroups[0].HealthCheckType": "EC2"},
+        {"HealthCheckType": "ELB", "HealthCheckGracePeriod": 60},
+        {"AutoScalingGroups[0].HealthCheckType": "ELB"},
+        needs=NETWORK
+        | {
+            "Launch": {
+                "Type": "AWS::EC2::LaunchTemplate",
+                "Properties": {"LaunchTemplateData": {"InstanceType": "t3.micro", "ImageId": "ami-12345678"}},
+            }
+        },
+        gone="AutoScalingGroups",
+    ),
+    Row(
+        "AWS::AutoScaling::ScalingPolicy",
+        {
+            "AutoScalingGroupName": {"Ref": "Fleet"},
+            "PolicyType": "TargetTrackingScaling",
+            "TargetTrackingConfiguration": {
+                "PredefinedMetricSpecification": {"PredefinedMetricType": "ASGAverageCPUUtilization"},
+                "TargetValue": 60,
+            },
+        },
+        ("autoscaling", "describe_policies", {}),
+        {"ScalingPolicies[0].PolicyType": "TargetTrackingScaling"},
+        needs=NETWORK
+        | {
+            "Launch": {
+                "Type": "AWS::EC2::LaunchTemplate",
+                "Properties": {"LaunchTemplateData": {"InstanceType": "t3.micro", "ImageId": "ami-12345678"}},
+            },
+            "Fleet": {
+                "Type": "AWS::AutoScaling::AutoScalingGroup",
+                "Properties": {
+                    "MinSize": "0",
+                    "MaxSize": "2",
+                    "VPCZoneIdentifier": [{"Ref": "SubnetA"}],
+                    "LaunchTemplate": {
+                        "LaunchTemplateId": {"Ref": "Launch"},
+                        "Version": {"Fn::GetAtt": ["Launch", "LatestVersionNumber"]},
+                    },
+                },
+            },
+        },
+        gone="ScalingPolicies",
+    ),
+    Row(
+        "AWS::ApplicationAutoScaling::ScalableTarget",
+        {
+            "ServiceNamespace": "dynamodb",
+            "ResourceId": "table/orders",
+            "ScalableDimension": "dynamodb:table:ReadCapacityUnits",
+            "MinCapacity": 1,
+            "MaxCapacity": 4,
+            "RoleARN": "arn:aws:iam::123456789012:role/scaling",
+        },
+        ("application-autoscaling", "describe_scalable_targets", {"ServiceNamespace": "dynamodb"}),
+        {"ScalableTargets[0].MaxCapacity": 4},
+        {"MaxCapacity": 8},
+        {"ScalableTargets[0].MaxCapacity": 8},
+        gone="ScalableTargets",
+    ),
+    Row(
+        "AWS::ApplicationAutoScaling::ScalingPolicy",
+        {
+            "PolicyName": "reads",
+            "PolicyType": "TargetTrackingScaling",
+            "ServiceNamespace": "dynamodb",
+            "ResourceId": "table/orders",
+            "ScalableDimension": "dynamodb:table:ReadCapacityUnits",
+            "TargetTrackingScalingPolicyConfiguration": {
+                "PredefinedMetricSpecification": {"PredefinedMetricType": "DynamoDBReadCapacityUtilization"},
+                "TargetValue": 70,
+            },
+        },
+        ("application-autoscaling", "describe_scaling_policies", {"ServiceNamespace": "dynamodb"}),
+        {"ScalingPolicies[0].TargetTrackingScalingPolicyConfiguration.TargetValue": 70.0},
+        needs={
+            "Target": {
+                "Type": "AWS::ApplicationAutoScaling::ScalableTarget",
+                "Properties": {
+                    "ServiceNamespace": "dynamodb",
+                    "ResourceId": "table/orders",
+                    "ScalableDimension": "dynamodb:table:ReadCapacityUnits",
+                    "MinCapacity": 1,
+                    "MaxCapacity": 4,
+                    "RoleARN": "arn:aws:iam::123456789012:role/scaling",
+                },
+            }
+        },
+        gone="ScalingPolicies",
+        depends="Target",
+    ),
+    Row(
+        "AWS::Budgets::Budget",
+        {
+            "Budget": {
+                "BudgetName": "monthly",
+                "BudgetType": "COST",
+                "TimeUnit": "MONTHLY",
+                "BudgetLimit": {"Amount": 100, "Unit": "USD"},
+            },
+            "NotificationsWithSubscribers": [
+                {
+                    "Notification": {
+                        "NotificationType": "ACTUAL",
+                        "ComparisonOperator": "GREATER_THAN",
+                        "Threshold": 80,
+                    },
+                    "Subscribers": [{"SubscriptionType": "EMAIL", "Address": "ops@example.com"}],
+                }
+            ],
+        },
+        ("budgets", "describe_budgets", {"AccountId": "123456789012"}),
+        {"Budgets[0].BudgetName": "monthly"},
+        {
+            "Budget": {
+                "BudgetName": "monthly",
+                "BudgetType": "COST",
+                "TimeUnit": "MONTHLY",
+                "BudgetLimit": {"Amount": 200, "Unit": "USD"},
+            }
+        },
+        {"Budgets[0].BudgetLimit.Amount": "200"},
+        gone="Budgets",
+    ),
+    Row(
+        "AWS::CE::AnomalyMonitor",
+        {"MonitorName": "services", "MonitorType": "DIMENSIONAL", "MonitorDimension": "SERVICE"},
+        ("ce", "get_anomaly_monitors", {}),
+        {"AnomalyMonitors[0].MonitorName": "services"},
+        gone="AnomalyMonitors",
+    ),
+    Row(
+        "AWS::CE::AnomalySubscription",
+        {
+            "SubscriptionName": "daily",
+            "Frequency": "DAILY",
+            "MonitorArnList": [{"Ref": "Monitor"}],
+            "Subscribers": [{"Type": "EMAIL", "Address": "ops@example.com"}],
+            "Threshold": 10,
+        },
+        ("ce", "get_anomaly_subscriptions", {}),
+        {"AnomalySubscriptions[0].Frequency": "DAILY"},
+        needs={
+            "Monitor": {
+                "Type": "AWS::CE::AnomalyMonitor",
+                "Properties": {
+                    "MonitorName": "services",
+                    "MonitorType": "DIMENSIONAL",
+                    "MonitorDimension": "SERVICE",
+                },
+            }
+        },
+        gone="AnomalySubscriptions",
+    ),
+    Row(
+        "AWS::SSM::Document",
+        {
+            "DocumentType": "Automation",
+            "Content": {
+                "schemaVersion": "0.3",
+                "description": "restore",
+                "mainSteps": [{"name": "wait", "action": "aws:sleep", "inputs": {"Duration": "PT1S"}}],
+            },
+        },
+        ("ssm", "list_documents", {"Filters": [{"Key": "Owner", "Values": ["Self"]}]}),
+        {"DocumentIdentifiers[0].DocumentType": "Automation"},
+        {
+            "Content": {
+                "schemaVersion": "0.3",
+                "description": "restore all",
+                "mainSteps": [{"name": "wait", "action": "aws:sleep", "inputs": {"Duration": "PT2S"}}],
+            }
+        },
+        {"DocumentIdentifiers[0].DocumentVersion": "2"},
+        gone="DocumentIdentifiers",
+    ),
+    Row(
+        "AWS::SSM::Parameter",
+        {"Name": "/recovery/rto", "Type": "String", "Value": "4h"},
+        ("ssm", "get_parameters", {"Names": ["/recovery/rto"]}),
+        {"Parameters[0].Value": "4h"},
+        {"Value": "1h"},
+        {"Parameters[0].Value": "1h"},
+        gone="Parameters",
+    ),
+    Row(
+        "AWS::Backup::BackupVault",
+        {"BackupVaultName": "vault"},
+        ("backup", "list_backup_vaults", {}),
+        {"BackupVaultList[].BackupVaultName": ["vault"]},
+        gone="BackupVaultList",
+    ),
+    Row(
+        "AWS::Backup::BackupPlan",
+        {
+            "BackupPlan": {
+                "BackupPlanName": "daily",
+                "BackupPlanRule": [
+                    {
+                        "RuleName": "daily",
+                        "TargetBackupVault": {"Ref": "Vault"},
+                        "ScheduleExpression": "cron(0 5 * * ? *)",
+                        "Lifecycle": {"DeleteAfterDays": 30},
+                    }
+                ],
+            }
+        },
+        ("backup", "list_backup_plans", {}),
+        {"BackupPlansList[].BackupPlanName": ["daily"]},
+        needs={"Vault": {"Type": "AWS::Backup::BackupVault", "Properties": {"BackupVaultName": "vault"}}},
+        gone="BackupPlansList",
+    ),
+    Row(
+        "AWS::Backup::BackupSelection",
+        {
+            "BackupPlanId": {"Ref": "Plan"},
+            "BackupSelection": {
+                "SelectionName": "tagged",
+                "IamRoleArn": {"Fn::GetAtt": ["Role", "Arn"]},
+                "ListOfTags": [
+                    {"ConditionType": "STRINGEQUALS", "ConditionKey": "backup", "ConditionValue": "daily"},
+                ],
+            },
+        },
+        ("backup", "list_backup_selections", {"BackupPlanId": "{2}"}),
+        {"BackupSelectionsList[].SelectionName": ["tagged"]},
+        needs=ROLE
+        | {
+            "Vault": {"Type": "AWS::Backup::BackupVault", "Properties": {"BackupVaultName": "vault"}},
+            "Plan": {
+                "Type": "AWS::Backup::BackupPlan",
+                "Properties": {
+                    "BackupPlan": {
+                        "BackupPlanName": "daily",
+                        "BackupPlanRule": [{"RuleName": "daily", "TargetBackupVault": {"Ref": "Vault"}}],
+                    }
+                },
+            },
+        },
+    ),
+    Row(
+        "AWS::ResilienceHub::ResiliencyPolicy",
+        {
+            "PolicyName": "critical",
+            "Tier": "Critical",
+            "Policy": {
+                name: {"RpoInSecs": 3600, "RtoInSecs": 14400} for name in ("Software", "Hardware", "AZ", "Region")
+            },
+        },
+        ("resiliencehub", "list_resiliency_policies", {}),
+        {"resiliencyPolicies[].policyName": ["critical"]},
+        gone="resiliencyPolicies",
+    ),
+]
+
+
+def template(row: Row, properties: dict[str, Any], *, with_row: bool = True) -> str:
+    resource: dict[str, Any] = {"Type": row.type, "Properties": properties}
+    if row.depends:
+        resource["DependsOn"] = row.depends
+    return json.dumps({"Resources": {**row.needs, **({"Subject": resource} if with_row else {})}})
+
+
+def look(aws: SimulatedAWS, row: Row, ids: dict[str, str]) -> Any:
+    service, operation, params = row.probe
+    text = json.dumps(params)
+    parts = ids["Subject"].split("|")
+    for name, value in {**ids, "id": ids["Subject"], **{str(n + 1): part for n, part in enumerate(parts)}}.items():
+        text = text.replace(f"{{{name}}}", value)
+    return getattr(aws.client(service), operation)(**json.loads(text))
+
+
+def found(expression: str, answer: Any) -> Any:
+    try:
+        return jmespath.search(expression, answer)
+    except jmespath.exceptions.JMESPathTypeError:
+        return None
+
+
+def outcome(aws: SimulatedAWS) -> str:
+    cloudformation = aws.client("cloudformation")
+    stack = cloudformation.describe_stacks(StackName="row")["Stacks"][0]
+    failed = [
+        f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason')}"
+        for event in cloudformation.describe_stack_events(StackName="row")["StackEvents"]
+        if event["ResourceStatus"].endswith("_FAILED")
+    ]
+    return "; ".join([stack["StackStatus"], *failed])
+
+
+@pytest.mark.parametrize("row", ROWS, ids=str)
+def test_a_type_creates_updates_and_deletes_what_it_names(aws: SimulatedAWS, row: Row) -> None:
+    cloudformation = aws.client("cloudformation")
+    capabilities = ["CAPABILITY_NAMED_IAM"]
+    cloudformation.create_stack(
+        StackName="row", TemplateBody=template(row, row.properties), Capabilities=capabilities
+    )
+    assert outcome(aws) == "CREATE_COMPLETE"
+    resources = cloudformation.describe_stack_resources(StackName="row")["StackResources"]
+    ids = {resource["LogicalResourceId"]: resource["PhysicalResourceId"] for resource in resources}
+    answer = look(aws, row, ids)
+    assert {expression: found(expression, answer) for expression in row.sees} == row.sees
+
+    if row.changed:
+        cloudformation.update_stack(
+            StackName="row", TemplateBody=template(row, row.properties | row.changed), Capabilities=capabilities
+        )
+        assert outcome(aws) == "UPDATE_COMPLETE"
+        answer = look(aws, row, ids)
+        assert {expression: found(expression, answer) for expression in row.then} == row.then
+
+    detection = cloudformation.detect_stack_drift(StackName="row")["StackDriftDetectionId"]
+    drift = cloudformation.describe_stack_drift_detection_status(StackDriftDetectionId=detection)
+    drifts = cloudformation.describe_stack_resource_drifts(StackName="row")["StackResourceDrifts"]
+    assert drift["StackDriftStatus"] == "IN_SYNC", [d["PropertyDifferences"] for d in drifts]
+
+    cloudformation.delete_stack(StackName="row")
+    with pytest.raises(ClientError, match="does not exist"):
+        cloudformation.describe_stacks(StackName="row")
+    left = {expression: found(expression, seen_after(aws, row, ids)) for expression in row.sees}
+    assert left != row.sees
+    if row.gone:
+        assert not found(row.gone, seen_after(aws, row, ids))
+
+
+def seen_after(aws: SimulatedAWS, row: Row, ids: dict[str, str]) -> dict[str, Any]:
+    """What the probe says once the stack is gone; an error of AWS's means that there is nothing."""
+    try:
+        answer: dict[str, Any] = look(aws, row, ids)
+    except ClientError:
+        return {}
+    return answer
+
+
+def test_every_type_of_the_catalogue_has_a_row() -> None:
+    assert set(catalogue.kinds()) == {row.type for row in ROWS}
+
+
+def test_every_type_of_the_catalogue_is_one_of_cloudformation() -> None:
+    assert [name for name, kind in catalogue.kinds().items() if kind.schema.type_name != name] == []
