@@ -7,7 +7,8 @@ case and demand that no verdict turns.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from copy import deepcopy
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -24,8 +25,10 @@ from passmuster.model.finding import Finding
 from passmuster.model.parameter import Parameters, resolve
 from replay import ACCOUNT, NOW, REGION, Replay, collect
 
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 FOLDER = Path(__file__).parent / "checks"
 PAYER = "999999999999"
+TOKENS = {"NextToken", "nextToken", "Marker", "NextMarker", "PaginationToken", "IsTruncated"}
 ALLOWED = {
     "name",
     "regions",
@@ -121,7 +124,7 @@ def every_case() -> tuple[Case, ...]:
     """Every case of every fixture, in the order of the files."""
     found = []
     for path in sorted(FOLDER.glob("*.yaml")):
-        document = yaml.safe_load(path.read_text())
+        document = yaml.load(path.read_text(), Loader=LOADER)
         for raw in document["cases"]:
             answers = {**document.get("answers", {}), **raw.get("answers", {})}
             found.append(Case(document["check"], raw, answers))
@@ -133,9 +136,37 @@ def cases_of(check: Check) -> tuple[Case, ...]:
     return tuple(case for case in every_case() if case.check_id == check.id)
 
 
+@lru_cache(maxsize=1)
+def merged_answers() -> dict[str, Any]:
+    """One account that has everything the fixtures know, so that every declared call is made and answered.
+
+    Every request of an operation gets the join of all its answers: lists are joined, of anything else the first counts.
+    """
+    merged: dict[str, dict[str, Any]] = {}
+    for case in every_case():
+        for place, recorded in {**case.answers, **case.raw.get("payer", {})}.items():
+            answers = recorded if isinstance(recorded, list) else [{"answer": recorded}]
+            for one in answers:
+                answer = one.get("answer", one)
+                for page in answer.get("pages", [answer]):
+                    if "error" not in page:
+                        _join(merged.setdefault(place.rpartition("/")[2], {}), page)
+    return merged
+
+
+def _join(known: dict[str, Any], page: Mapping[str, Any]) -> None:
+    for member, value in page.items():
+        if member in TOKENS:
+            continue
+        if isinstance(value, list):
+            found = known.setdefault(member, [])
+            found.extend(deepcopy(one) for one in value if one not in found)
+        elif isinstance(value, dict) and isinstance(known.get(member, {}), dict):
+            _join(known.setdefault(member, {}), value)
+        else:
+            known.setdefault(member, value)
+
+
 def shown(findings: tuple[Finding, ...] | list[Finding]) -> str:
     """Findings as lines, for the message of a failing test."""
     return "\n".join(f"{f.status} {f.reason} {f.region} {f.resource}: {f.message} [{f.observed}]" for f in findings)
-
-
-__all__ = ["Account", "Case", "cases_of", "every_case", "replace", "shown"]

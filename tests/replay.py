@@ -120,6 +120,19 @@ class Replay:
             yield aware(dict(page))
 
 
+class Watch:
+    """A clock that only waiting moves, so that retries and rate limits take no time in a test and can be measured."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
 def collect(
     calls: tuple[Call, ...],
     transport: Any,
@@ -132,7 +145,10 @@ def collect(
     **scope: Any,
 ) -> Snapshot:
     """The snapshot that the real collector takes through a transport, at a fixed time and without waiting."""
-    collector = Collector(transport, Limits(rate=1e6), clock=lambda: now, threads=2)
+    watch = Watch()
+    collector = Collector(
+        transport, Limits(rate=1e6), clock=lambda: now, threads=2, monotonic=watch, sleep=watch.sleep
+    )
     covered = Scope(account, partition, regions, CONTROL_REGIONS[partition], **scope)
     principal = Principal(account, NOBODY.access_key, NOBODY.secret_key, None)
     return collector.collect(calls, covered, principal, previous).snapshot

@@ -270,7 +270,7 @@ def edited(server: ApiServer, namespace: str, named: Callable[[], str]) -> Manif
 
 
 def editor_of(server: ApiServer, made: Manifest) -> str | None:
-    annotations = server.get(made)["metadata"].get("annotations", {})
+    annotations: dict[str, str] = server.get(made)["metadata"].get("annotations", {})
     return annotations.get(EDITED_BY)
 
 

@@ -25,7 +25,7 @@ from passmuster.sandbox.control_plane import OPERATOR, ControlPlane
 
 NOW = datetime(2026, 11, 21, 10, 0, 2, tzinfo=UTC)
 
-POLICY_STATUS = {
+POLICY_STATUS: dict[str, Any] = {
     "observedGeneration": 1,
     "lastHandledReconcileAt": "2026-11-21T10:00:00Z",
     "accounts": 1,
@@ -54,7 +54,7 @@ POLICY_STATUS = {
         }
     ],
 }
-REPORT_STATUS = {
+REPORT_STATUS: dict[str, Any] = {
     "catalogueVersion": "1.0",
     "summary": {"score": "71.4", "coverage": "98.6"},
     "level": "Foundation",
@@ -114,7 +114,7 @@ REPORT_STATUS = {
         }
     ],
 }
-REMEDIATION_STATUS = {
+REMEDIATION_STATUS: dict[str, Any] = {
     "observedGeneration": 1,
     "state": "Applied",
     "summary": {"cost": "1.00", "approved": "1/1"},
@@ -302,7 +302,7 @@ def test_kubectl_get_answers_a_persons_questions(
 def test_accounts_are_listed_with_what_is_wrong(server: ApiServer, named: Callable[[], str]) -> None:
     made = account(named())
     assert server.create(made).ok
-    ready = POLICY_STATUS["conditions"][0] | {"status": "False", "reason": "AssumeRoleDenied"}  # type: ignore[index, operator]
+    ready = POLICY_STATUS["conditions"][0] | {"status": "False", "reason": "AssumeRoleDenied"}
     status = {"observedGeneration": 1, "policies": 2, "conditions": [ready]}
     assert server.patch(made, {"status": status}, user=OPERATOR, subresource="status").ok
     accept = "application/json;as=Table;v=v1;g=meta.k8s.io"
@@ -319,7 +319,7 @@ def test_nothing_of_a_status_is_pruned_but_nulls(server: ApiServer, filled: str)
     assert stored == without_nulls(REPORT_STATUS)  # so a merge patch means null
     read = ReadinessReportStatus.model_validate(stored)
     assert read.checks[0].findings[0].reason is None
-    assert read.billed[0].rows == REPORT_STATUS["billed"][0]["rows"]  # type: ignore[index]
+    assert read.billed[0].rows == REPORT_STATUS["billed"][0]["rows"]
 
 
 @pytest.mark.apiserver

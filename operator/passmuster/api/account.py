@@ -164,7 +164,7 @@ class AWSAccountStatus(Observed):
 
 
 class AWSAccount(CustomResource):
-    """See the module."""
+    """One AWS account as the platform team declares it."""
 
     definition: ClassVar = Definition(
         kind="AWSAccount",

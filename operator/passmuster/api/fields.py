@@ -222,9 +222,7 @@ def _duration(value: Any) -> timedelta:
     if isinstance(value, timedelta):
         return value
     if not isinstance(value, str):
-        raise PydanticCustomError(
-            "shape", "{value} is not a duration: write text such as 1h30m", {"value": repr(value)}
-        )
+        raise _misshapen(f"{value!r} is not a duration: write for example 1h30m")
     try:
         return durations.parse(value)
     except ValueError as error:

@@ -256,7 +256,8 @@ class ReadinessPolicySpec(Declared):
         "an empty selector means all.",
     )
     level: Phase = Field(
-        description="Level the account must have: every check of this phase and of those before it passes."
+        description="Level the account must have, every check of that phase and of those before it passing: "
+        "Foundation, Production, Stable, Hardened or Enterprise."
     )
     minimum_score: Percent | None = Field(
         default=None, description="Least score, 0 to 100, that counts as compliant; unset means any."
@@ -361,7 +362,7 @@ class ReadinessPolicyStatus(Observed):
 
 
 class ReadinessPolicy(CustomResource):
-    """See the module."""
+    """The level a team declares for an account, and how far it is."""
 
     definition: ClassVar = Definition(
         kind="ReadinessPolicy",

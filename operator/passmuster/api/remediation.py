@@ -239,7 +239,7 @@ class RemediationStatus(Observed):
 
 
 class Remediation(CustomResource):
-    """See the module."""
+    """One proposed or applied change."""
 
     definition: ClassVar = Definition(
         kind="Remediation",

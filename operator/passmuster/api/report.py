@@ -199,7 +199,7 @@ class ReadinessReportStatus(Observed):
 
 
 class ReadinessReport(CustomResource):
-    """See the module."""
+    """What was found in one account under one policy."""
 
     definition: ClassVar = Definition(
         kind="ReadinessReport",

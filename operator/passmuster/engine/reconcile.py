@@ -12,56 +12,48 @@ from __future__ import annotations
 
 import threading
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 import structlog
 from pydantic import ValidationError
 
 from passmuster.api.account import AWSAccount
 from passmuster.api.approval import Action
-from passmuster.api.conditions import Condition, ConditionReason, ConditionType, set_condition
-from passmuster.api.fields import written
+from passmuster.api.conditions import ConditionReason, ConditionType
+from passmuster.api.fields import LabelSelector
 from passmuster.api.policy import DeletionPolicy, ReadinessPolicy
 from passmuster.api.remediation import Remediation, State
-from passmuster.api.resource import API_VERSION, FINALIZER, HINT, REQUESTED_AT
+from passmuster.api.resource import FINALIZER, HINT, REQUESTED_AT
 from passmuster.assess.plan import Plan, Step, plan
-from passmuster.aws.clients import Clients
-from passmuster.aws.collector import billed_readings
-from passmuster.aws.identity import Identities
 from passmuster.aws.stacks import Stacks
 from passmuster.checks.judge import calls_of
 from passmuster.engine import documents
-from passmuster.engine.cache import Cache
-from passmuster.engine.fleet import Counters, Figures, Fleet
-from passmuster.engine.inspection import Inspector, Outcome, Task
+from passmuster.engine.fleet import Figures
+from passmuster.engine.inspection import Outcome, Task
 from passmuster.engine.ports import (
     ACCOUNTS,
     NAMESPACES,
     POLICIES,
     REMEDIATIONS,
     REPORTS,
-    Cluster,
     ClusterUnreachable,
     Key,
     Object,
 )
+from passmuster.engine.proposals import Proposals, steps_of
 from passmuster.engine.remediate import BEFORE, SOON, UNDER_WAY, Remediator, Situation
+from passmuster.engine.reports import announce, report_key, write_report
+from passmuster.engine.services import Services
+from passmuster.engine.statuses import PolicyWriter, Verdict, refuse, sum_up, write_account
 from passmuster.engine.tenancy import Governed, govern, remediation_target
 from passmuster.inventory.call import Call
 from passmuster.model.errors import AccountError, ChangeRefused, TenancyError, UserError
 from passmuster.model.evidence import Evidence
 from passmuster.model.report import Report
-from passmuster.model.verdict import Mode, level_order
-from passmuster.remediation.catalogue import Remediations
 from passmuster.remediation.rendering import Owner, Proposal
 
-HEARTBEAT = timedelta(minutes=5)
-"""How old the times in a policy's status may be before they are written although nothing else changed."""
-
-REPORT_HEARTBEAT = timedelta(hours=24)
 RETRY_ACCOUNT = (timedelta(seconds=30), timedelta(minutes=10))
 
 log = structlog.get_logger("passmuster")
@@ -77,32 +69,6 @@ class _Known:
     failures: int = 0
     tried_at: datetime | None = None
     generations: tuple[int, int] = (0, 0)
-
-
-@dataclass(slots=True)
-class _Verdict:
-    """What a turn found out about one account of a policy."""
-
-    account: str
-    report: Report | None = None
-    plan: Plan | None = None
-    error: AccountError | TenancyError | UserError | None = None
-    due_in: float = 0.0
-
-
-@dataclass(slots=True)
-class Services:
-    """Everything a reconciler works with."""
-
-    cluster: Cluster
-    cache: Cache
-    inspector: Inspector
-    identities: Identities
-    clients: Clients
-    remediations: Remediations
-    fleet: Fleet
-    counters: Counters
-    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
 
 class Reconciler:
@@ -257,66 +223,32 @@ class Reconciler:
             body = self._services.cluster.get(Key(NAMESPACES, "", namespace))
         return ((body or {}).get("metadata") or {}).get("labels") or {}
 
+    def policies_of(self, account: AWSAccount) -> list[Key]:
+        """The policies that use an account."""
+        using = []
+        for key, body in self._services.cache.all(POLICIES):
+            spec = body["spec"]
+            named = (spec.get("accountRef") or {}).get("name") == account.metadata.name
+            selector = spec.get("accountSelector")
+            if named or (
+                selector is not None and LabelSelector.model_validate(selector).selects(account.metadata.labels)
+            ):
+                using.append(key)
+        return using
+
+    def reconcile_account(self, key: Key) -> None:
+        """An account that nobody uses still says so; one that is used is written by the turns of its policies."""
+        body = self._services.cluster.get(key)
+        if body is None:
+            return
+        self._services.cache.put(key, body)
+        account = AWSAccount.read(body)
+        if not self.policies_of(account):
+            write_account(self._services, account, 0, None)
+
     def labels(self, namespace: str) -> Mapping[str, str]:
         """The labels of a namespace."""
         return self._labels(namespace)
-
-
-class PolicyWriter:
-    """Collects the new status of one policy and writes it if it says something new."""
-
-    def __init__(self, services: Services, body: Object) -> None:
-        self._services = services
-        self._body = body
-        self.key = Key.of(POLICIES, body)
-        self._stored: Mapping[str, Any] = body.get("status") or {}
-        self._conditions = [Condition.model_validate(c) for c in self._stored.get("conditions") or ()]
-        self._generation = body["metadata"].get("generation") or 1
-
-    def condition(self, kind: ConditionType, status: bool | None, reason: str, message: str) -> None:
-        """Sets one condition."""
-        now = self._services.clock()
-        if not message:
-            message = "-"
-        self._conditions = set_condition(
-            self._conditions, kind, status, reason, _sentence(message), self._generation, now
-        )
-
-    def event(self, reason: str, message: str, *, warning: bool = False) -> None:
-        """Posts an event about the policy."""
-        self._services.cluster.event(
-            self._body, kind="ReadinessPolicy", reason=reason, message=_sentence(message), warning=warning
-        )
-
-    def reason_before(self, kind: ConditionType) -> str | None:
-        """The reason a condition had before this turn."""
-        return next((c["reason"] for c in self._stored.get("conditions") or () if c["type"] == kind.value), None)
-
-    def save(self, members: Mapping[str, Any]) -> bool:
-        """Writes the status with these members; returns whether anything was written."""
-        status = {
-            **self._stored,
-            **members,
-            "observedGeneration": self._generation,
-            "conditions": [c.model_dump(mode="json", by_alias=True) for c in self._conditions],
-        }
-        if documents.substance(self._stored) == documents.substance(status) and not self._heartbeat_due(status):
-            return False
-        patch = documents.merge_patch(self._stored, status)
-        if not patch:
-            return False
-        answer = self._services.cluster.patch_status(self.key, patch)
-        self._services.counters.wrote()
-        if answer is not None:
-            self._services.cache.put(self.key, answer)
-        return True
-
-    def _heartbeat_due(self, status: Mapping[str, Any]) -> bool:
-        before = (self._stored.get("lastInspection") or {}).get("startedAt")
-        after = (status.get("lastInspection") or {}).get("startedAt")
-        if before is None or after is None:
-            return before != after
-        return datetime.fromisoformat(after) - datetime.fromisoformat(before) >= HEARTBEAT
 
 
 @dataclass(slots=True)
@@ -327,11 +259,21 @@ class _Turn:
     key: Key
     body: Object
     policy: ReadinessPolicy
-    written: bool = field(default=False)
 
     @property
     def services(self) -> Services:
         return self.reconciler.services
+
+    @property
+    def _proposals(self) -> Proposals:
+        return Proposals(self.services, self.key, self.policy)
+
+    def _write_accounts(self, accounts: Sequence[AWSAccount], verdicts: Sequence[Verdict]) -> None:
+        for account, verdict in zip(accounts, verdicts, strict=True):
+            error = verdict.error if isinstance(verdict.error, AccountError) else None
+            if error is not None or verdict.report is not None:
+                users = self.reconciler.policies_of(account)
+                write_account(self.services, account, len(users), error)
 
     def run(self) -> float | None:
         token = self.policy.metadata.annotations.get(REQUESTED_AT)
@@ -339,11 +281,13 @@ class _Turn:
         try:
             accounts = self._accounts()
         except TenancyError as refused:
-            return self._refused(refused, token)
+            refuse(PolicyWriter(self.services, self.body), refused, token)
+            return None
         hint = self.policy.metadata.annotations.get(HINT) if requested else None
         hinted = self._services_of(hint.split(",")) if hint else frozenset()
         verdicts = [self._account(account, requested=requested, hinted=hinted) for account in accounts]
-        self._sum_up(accounts, verdicts, token)
+        self._write_accounts(accounts, verdicts)
+        sum_up(PolicyWriter(self.services, self.body), accounts, verdicts, self._proposals.all(), token)
         waits = [verdict.due_in for verdict in verdicts]
         return max(0.0, min(waits)) if waits else None
 
@@ -383,9 +327,9 @@ class _Turn:
 
     # one account
 
-    def _account(self, account: AWSAccount, *, requested: bool, hinted: frozenset[str]) -> _Verdict:
+    def _account(self, account: AWSAccount, *, requested: bool, hinted: frozenset[str]) -> Verdict:
         known = self.reconciler.known(self.key, account.spec.account_id)
-        verdict = _Verdict(account.metadata.name)
+        verdict = Verdict(account.metadata.name)
         try:
             governed = self._govern(account)
         except TenancyError as refused:
@@ -423,7 +367,7 @@ class _Turn:
         return any(
             r.spec.account_id == account_id
             and (r.status.state in UNDER_WAY or (r.status.state in BEFORE and r.spec.approvals) or _undo_asked(r))
-            for r in self._remediations()
+            for r in self._proposals.all()
         )
 
     def _due_in(self, known: _Known, governed: Governed, generations: tuple[int, int], *, requested: bool) -> float:
@@ -458,11 +402,8 @@ class _Turn:
         """Up to a twentieth of the interval, from the policy's UID, so that policies do not move in step."""
         return interval * (zlib.crc32((self.policy.metadata.uid or self.key.name).encode()) % 1000) / 20_000
 
-    def _report_key(self, governed: Governed) -> Key:
-        return Key(REPORTS, self.key.namespace, f"{self.key.name}-{governed.target.account_id}")
-
     def _stored_report(self, governed: Governed) -> Object | None:
-        key = self._report_key(governed)
+        key = report_key(self.key, governed.target.account_id)
         return self.services.cache.get(key) or self.services.cluster.get(key)
 
     def _task(self, governed: Governed, *, fresh: bool, hinted: frozenset[str]) -> Task:
@@ -499,125 +440,30 @@ class _Turn:
         known.plan = plan(outcome.report, outcome.snapshot, services.remediations, owner, governed.inputs)
         known.failures, known.tried_at = 0, None
         services.counters.inspected(outcome.report.inspection.duration)
-        self._write_report(governed, known, previous)
-
-    def _write_report(self, governed: Governed, known: _Known, previous: Report | None) -> None:
-        services, outcome = self.services, known.outcome
-        if outcome is None:
-            return
-        key = self._report_key(governed)
-        document = documents.report_document(key.name, key.namespace, self.key.name, outcome.report, known.plan)
-        billed = documents.billed_documents(billed_readings(outcome.snapshot))
-        status = documents.trimmed({**document, "status": {**document["status"], "billed": billed}})["status"]
-        stored = services.cluster.get(key)
-        if stored is None:
-            owner = {
-                "apiVersion": API_VERSION,
-                "kind": "ReadinessPolicy",
-                "name": self.key.name,
-                "uid": self.policy.metadata.uid or "",
-                "controller": True,
-                "blockOwnerDeletion": False,
-            }
-            document["metadata"]["ownerReferences"] = [owner]
-            stored = services.cluster.create(REPORTS, {k: v for k, v in document.items() if k != "status"})
-        before = stored.get("status") or {}
-        status["observedGeneration"] = stored["metadata"].get("generation") or 1
-        status["conditions"] = self._report_conditions(before, status["observedGeneration"])
-        same = documents.substance(before) == documents.substance(status)
-        if not same or _aged(before, status):
-            answer = services.cluster.patch_status(key, documents.merge_patch(before, status))
-            services.counters.wrote()
-            if answer is not None:
-                services.cache.put(key, answer)
-        merged = {**stored, "status": status}
-        services.fleet.put(key, Figures.of(self.key, merged, governed.policy.spec.minimum_score))
-        self._announce(previous, outcome.report)
-
-    def _report_conditions(self, before: Mapping[str, Any], generation: int) -> list[dict[str, Any]]:
-        conditions = [Condition.model_validate(c) for c in before.get("conditions") or ()]
-        message = "The report holds the last inspection"
-        conditions = set_condition(
-            conditions,
-            ConditionType.READY,
-            True,
-            ConditionReason.SUCCEEDED,
-            message,
-            generation,
-            self.services.clock(),
-        )
-        return [c.model_dump(mode="json", by_alias=True) for c in conditions]
-
-    def _announce(self, previous: Report | None, report: Report) -> None:
-        """Events on transitions only: level, failing critical checks, the catalogue."""
-        writer = PolicyWriter(self.services, self.body)
-        if previous is None:
-            score = documents.tenths(report.score)
-            writer.event("Inspected", f"First inspection: level {report.level}, score {score}")
-            return
-        if previous.level != report.level:
-            fell = level_order(report.level) < level_order(previous.level)
-            word = "LevelFell" if fell else "LevelRose"
-            writer.event(word, f"Level {previous.level} -> {report.level}", warning=fell)
-        if previous.catalogue_version and previous.catalogue_version != report.catalogue_version:
-            versions = f"{previous.catalogue_version} -> {report.catalogue_version}"
-            writer.event("CatalogueChanged", f"The catalogue of checks changed: {versions}; scores may move")
-        before = {c.id: c.status for c in previous.checks}
-        for check in report.checks:
-            if check.id in before and before[check.id] is not check.status:
-                failing = check.status.value == "Fail"
-                name = {"Fail": "CheckFailing", "Pass": "CheckPassing"}.get(check.status.value)
-                if name is not None:
-                    why = f": {check.failures[0].message}" if failing and check.failures else ""
-                    writer.event(name, f"{check.id} {before[check.id]} -> {check.status}{why}", warning=failing)
-
-    # remediations
-
-    def _remediations(self) -> list[Remediation]:
-        return [
-            Remediation.read(body)
-            for _, body in self.services.cache.all(REMEDIATIONS, self.key.namespace)
-            if body["spec"]["policyRef"]["name"] == self.key.name
-        ]
-
-    def _stored_remediations(self, account_id: str) -> dict[str, Object]:
-        found = {
-            key: body
-            for key, body in self.services.cache.all(REMEDIATIONS, self.key.namespace)
-            if body["spec"]["policyRef"]["name"] == self.key.name and body["spec"]["accountId"] == account_id
-        }
-        return {key.name: body for key, body in found.items()}
+        write_report(services, self.key, self.policy, outcome, known.plan)
+        announce(PolicyWriter(services, self.body), previous, outcome.report)
 
     def _remediate(self, governed: Governed, known: _Known) -> list[float]:
         """Brings the Remediation objects up to date with the plan and takes each a step further."""
         if known.plan is None:
             return []
-        stored = self._stored_remediations(governed.target.account_id)
-        self._propose(governed, known.plan, stored)
+        proposals = self._proposals
+        stored = proposals.stored(governed.target.account_id)
+        proposals.update(governed, known.plan, stored)
         waits: list[float] = []
-        for name in self._order(known.plan, stored):
+        for name in proposals.order(known.plan, stored):
             body = self.services.cluster.get(Key(REMEDIATIONS, self.key.namespace, name))
             if body is None:
                 continue
-            self._remember(body)
+            proposals.remember(body)
             wait = self.reconciler.remediator.step(body, self._situation(governed, known))
             fresh = self.services.cluster.get(Key(REMEDIATIONS, self.key.namespace, name))
             if fresh is not None:
-                self._remember(fresh)
+                proposals.remember(fresh)
             if wait is not None:
                 waits.append(wait)
         self._guard_stacks(governed)
         return waits
-
-    def _order(self, current: Plan, stored: Mapping[str, Object]) -> list[str]:
-        planned = [step.proposal.name for step in current.steps]
-        names = {
-            key.name
-            for key, body in self.services.cache.all(REMEDIATIONS, self.key.namespace)
-            if body["spec"]["policyRef"]["name"] == self.key.name
-        }
-        rest = sorted((names | set(stored)) - set(planned))
-        return [*rest, *(name for name in planned if name in names)]
 
     def _situation(self, governed: Governed, known: _Known) -> Situation:
         if known.outcome is None or known.plan is None:
@@ -627,14 +473,14 @@ class _Turn:
             self._inspect(governed, known, hinted=self._services_of(checks))
             if known.outcome is None or known.plan is None:
                 raise ClusterUnreachable("the account could not be read again")
-            return known.outcome.report, _steps(known.plan)
+            return known.outcome.report, steps_of(known.plan)
 
         return Situation(
             governed=governed,
             cluster_uid=self.services.cluster.uid(),
             report=known.outcome.report,
-            steps=_steps(known.plan),
-            others=[r for r in self._remediations() if r.spec.account_id == governed.target.account_id],
+            steps=steps_of(known.plan),
+            others=[r for r in self._proposals.all() if r.spec.account_id == governed.target.account_id],
             stacks=lambda region: self.reconciler.stacks(governed, region),
             refresh=refresh,
         )
@@ -644,121 +490,12 @@ class _Turn:
         calls: list[Call] = [c for check in checks if check in catalogue for c in calls_of(catalogue.get(check))]
         return frozenset(link.service for call in calls for link in call.chain())
 
-    def _propose(self, governed: Governed, current: Plan, stored: Mapping[str, Object]) -> None:
-        cluster = self.services.cluster
-        steps = _steps(current)
-        for name, step in steps.items():
-            phase = step.proposal.definition.phase
-            if governed.modes[phase] is Mode.OBSERVE:
-                continue
-            body = stored.get(name)
-            if body is None:
-                self._remember(cluster.create(REMEDIATIONS, self._manifest(step.proposal)))
-                continue
-            self._renew(Remediation.read(body), step.proposal)
-        for name, body in stored.items():
-            remediation = Remediation.read(body)
-            observed = governed.modes[remediation.spec.phase] is Mode.OBSERVE
-            state = remediation.status.state or State.PROPOSED
-            if state not in BEFORE:
-                continue
-            if observed:
-                key = Key(REMEDIATIONS, self.key.namespace, name)
-                cluster.delete(key)
-                self.services.cache.drop(key)
-                self.services.fleet.drop_remediation(key)
-            elif name not in steps:
-                self._supersede(body)
-
-    def _manifest(self, proposal: Proposal) -> Object:
-        return {
-            "apiVersion": API_VERSION,
-            "kind": "Remediation",
-            "metadata": {
-                "name": proposal.name,
-                "namespace": self.key.namespace,
-                "labels": {"passmuster.io/account": proposal.account_id},
-                "ownerReferences": [
-                    {
-                        "apiVersion": API_VERSION,
-                        "kind": "ReadinessPolicy",
-                        "name": self.key.name,
-                        "uid": self.policy.metadata.uid or "",
-                        "controller": True,
-                        "blockOwnerDeletion": False,
-                    }
-                ],
-            },
-            "spec": documents.remediation_spec(proposal, self.key.name),
-        }
-
-    def _renew(self, remediation: Remediation, proposal: Proposal) -> None:
-        """A changed intent replaces the old one, unless a change is under way; approvals of the old one are void."""
-        state = remediation.status.state or State.PROPOSED
-        key = Key(REMEDIATIONS, self.key.namespace, remediation.metadata.name)
-        same = remediation.spec.intent.digest == proposal.digest
-        if state in UNDER_WAY or (same and state is not State.SUPERSEDED):
-            return
-        if state is State.APPLIED:
-            return
-        if not same:
-            before = self.services.cluster.get(key)
-            if before is None:
-                return
-            wanted = documents.remediation_spec(proposal, self.key.name)
-            kept = {name: value for name, value in before["spec"].items() if name != "approvals"}
-            answer = self.services.cluster.patch(key, {"spec": documents.merge_patch(kept, wanted)})
-            if answer is not None:
-                self._remember(answer)
-        history = [h.model_dump(mode="json", by_alias=True, exclude_none=True) for h in remediation.status.history]
-        entry = {
-            "state": State.PROPOSED.value,
-            "at": written(self.services.clock()),
-            "message": "The finding is back" if same else "The intent changed; earlier approvals do not count",
-        }
-        patch = {"state": State.PROPOSED.value, "attempt": None, "changeSet": None, "history": [*history, entry][-50:]}
-        answer = self.services.cluster.patch_status(key, patch)
-        if answer is not None:
-            self._remember(answer)
-
-    def _supersede(self, body: Object) -> None:
-        remediation = Remediation.read(body)
-        key = Key(REMEDIATIONS, self.key.namespace, remediation.metadata.name)
-        generation = remediation.metadata.generation or 1
-        message = "What it would fix is fixed, or can no longer be fixed this way"
-        conditions = remediation.status.conditions
-        for kind, status in (
-            (ConditionType.READY, True),
-            (ConditionType.RECONCILING, False),
-            (ConditionType.STALLED, False),
-        ):
-            conditions = set_condition(
-                conditions, kind, status, ConditionReason.SUPERSEDED, message, generation, self.services.clock()
-            )
-        history = [h.model_dump(mode="json", by_alias=True, exclude_none=True) for h in remediation.status.history]
-        entry = {"state": State.SUPERSEDED.value, "at": written(self.services.clock()), "message": message}
-        patch = {
-            "state": State.SUPERSEDED.value,
-            "observedGeneration": generation,
-            "history": [*history, entry][-50:],
-            "conditions": [c.model_dump(mode="json", by_alias=True) for c in conditions],
-        }
-        answer = self.services.cluster.patch_status(key, patch)
-        if answer is not None:
-            self._remember(answer)
-
-    def _remember(self, body: Object) -> None:
-        key = Key.of(REMEDIATIONS, body)
-        self.services.cache.put(key, body)
-        state = (body.get("status") or {}).get("state", State.PROPOSED.value)
-        self.services.fleet.put_remediation(key, body["spec"]["phase"], state)
-
     def _guard_stacks(self, governed: Governed) -> None:
         """The finalizer is there only while deletionPolicy is Delete and a stack of ours exists."""
         finalizers = self.policy.metadata.finalizers
         has_stack = any(
             r.status.stack is not None and r.status.stack.status not in (None, "DELETE_COMPLETE", "ROLLBACK_COMPLETE")
-            for r in self._remediations()
+            for r in self._proposals.all()
         )
         wanted = governed.policy.spec.deletion_policy is DeletionPolicy.DELETE and has_stack
         if wanted == (FINALIZER in finalizers):
@@ -766,152 +503,10 @@ class _Turn:
         kept = [name for name in finalizers if name != FINALIZER] + ([FINALIZER] if wanted else [])
         self.services.cluster.patch(self.key, {"metadata": {"finalizers": kept}})
 
-    # summing up
-
-    def _refused(self, refused: TenancyError, token: str | None) -> float | None:
-        writer = PolicyWriter(self.services, self.body)
-        changed = writer.reason_before(ConditionType.STALLED) != refused.reason
-        writer.condition(ConditionType.READY, False, refused.reason, str(refused))
-        writer.condition(ConditionType.RECONCILING, False, refused.reason, str(refused))
-        writer.condition(ConditionType.STALLED, True, refused.reason, str(refused))
-        if changed:
-            writer.event(refused.reason, str(refused), warning=True)
-        writer.save({"lastHandledReconcileAt": token} if token else {})
-        return None
-
-    def _sum_up(self, accounts: Sequence[AWSAccount], verdicts: Sequence[_Verdict], token: str | None) -> None:
-        writer = PolicyWriter(self.services, self.body)
-        errors = [v for v in verdicts if v.error is not None]
-        reports = [v.report for v in verdicts if v.report is not None and v.error is None]
-        if errors:
-            self._say_error(writer, errors, len(verdicts))
-        elif reports:
-            self._say_done(writer, reports)
-        members: dict[str, Any] = {"accounts": len(accounts)}
-        if token is not None:
-            members["lastHandledReconcileAt"] = token
-        if reports and all(r.counts.passed + r.counts.failed + r.counts.unknown or r.phases for r in reports):
-            members |= self._members(accounts, verdicts, reports)
-            self._say_compliance(writer, reports)
-            self._say_pending(writer)
-        writer.save(members)
-
-    def _say_error(self, writer: PolicyWriter, errors: Sequence[_Verdict], accounts: int) -> None:
-        error = errors[0].error
-        if error is None:
-            return
-        where = f" ({errors[0].account}, {len(errors)} of {accounts} accounts)" if accounts > 1 else ""
-        message = f"{error}{where}"
-        if isinstance(error, TenancyError):
-            changed = writer.reason_before(ConditionType.STALLED) != error.reason
-        else:
-            changed = writer.reason_before(ConditionType.CREDENTIALS_VALID) != error.reason
-            kind = ConditionType.CREDENTIALS_VALID
-            writer.condition(kind, False if error.reason != "AccountUnreachable" else None, error.reason, message)
-            reason = ConditionReason.INSPECTION_FAILED
-            writer.condition(ConditionType.INSPECTED, False, reason, "Nothing of the account could be judged")
-        writer.condition(ConditionType.READY, False, error.reason, message)
-        writer.condition(ConditionType.RECONCILING, error.retryable, error.reason, message)
-        writer.condition(ConditionType.STALLED, not error.retryable, error.reason, message)
-        if changed:
-            writer.event(error.reason, message, warning=True)
-
-    def _say_done(self, writer: PolicyWriter, reports: Sequence[Report]) -> None:
-        judged = sum(len(r.checks) for r in reports)
-        message = f"Inspected {judged} checks" + (f" in {len(reports)} accounts" if len(reports) > 1 else "")
-        writer.condition(ConditionType.READY, True, ConditionReason.SUCCEEDED, message)
-        writer.condition(ConditionType.RECONCILING, False, ConditionReason.SUCCEEDED, message)
-        writer.condition(ConditionType.STALLED, False, ConditionReason.SUCCEEDED, message)
-        confirmed = "The account answered with the configured identity"
-        writer.condition(ConditionType.CREDENTIALS_VALID, True, ConditionReason.IDENTITY_CONFIRMED, confirmed)
-        refused = [refusal for r in reports for refusal in r.inspection.refusals]
-        unknown = sum(r.counts.unknown for r in reports)
-        if refused:
-            throttled = all(refusal.reason.value == "Throttled" for refusal in refused)
-            reason = ConditionReason.THROTTLED if throttled else ConditionReason.PARTIAL_INSPECTION
-            noun = "check is" if unknown == 1 else "checks are"
-            calls = ", ".join(dict.fromkeys(f"{r.call} {r.reason.value.lower()}" for r in refused))
-            writer.condition(ConditionType.INSPECTED, True, reason, f"{unknown} {noun} Unknown: {calls}"[:1000])
-        else:
-            complete = "Every read of the last inspection succeeded"
-            writer.condition(ConditionType.INSPECTED, True, ConditionReason.INSPECTION_COMPLETE, complete)
-        for raised in dict.fromkeys(str(one) for r in reports for one in r.raised):
-            if raised not in self._raised_before():
-                writer.event(ConditionReason.PARAMETER_RAISED_TO_FLOOR, raised)
-
-    def _raised_before(self) -> frozenset[str]:
-        """Parameters are announced once per generation of the policy."""
-        seen = self.policy.status.observed_generation == self.policy.metadata.generation
-        known = [self.reconciler.known(self.key, a.spec.account_id) for a in self._accounts()] if seen else []
-        return frozenset(str(one) for k in known if k.outcome is not None for one in k.outcome.report.raised)
-
-    def _say_compliance(self, writer: PolicyWriter, reports: Sequence[Report]) -> None:
-        order = {False: 0, None: 1, True: 2}
-        worst = min(reports, key=lambda r: order[r.compliant])
-        writer.condition(ConditionType.COMPLIANT, worst.compliant, worst.compliant_reason, worst.compliant_message)
-
-    def _say_pending(self, writer: PolicyWriter) -> None:
-        remediations = self._remediations()
-        pending = [r for r in remediations if (r.status.state or State.PROPOSED) in BEFORE | UNDER_WAY]
-        awaiting = [r for r in pending if r.status.state is State.AWAITING_APPROVAL]
-        busy = [r for r in pending if r.status.state in UNDER_WAY]
-        kind = ConditionType.REMEDIATION_PENDING
-        if busy:
-            message = f"{len(busy)} under way, {len(pending)} pending"
-            writer.condition(kind, True, ConditionReason.EXECUTING, message)
-        elif awaiting:
-            message = f"{len(pending)} proposed, {len(awaiting)} awaiting approval"
-            writer.condition(kind, True, ConditionReason.AWAITING_APPROVAL, message)
-        elif pending:
-            writer.condition(kind, True, ConditionReason.PROPOSED, f"{len(pending)} proposed, none awaits approval")
-        else:
-            writer.condition(kind, False, ConditionReason.NOTHING_PENDING, "No remediation is left to carry out")
-
-    def _members(
-        self, accounts: Sequence[AWSAccount], verdicts: Sequence[_Verdict], reports: Sequence[Report]
-    ) -> dict[str, Any]:
-        lowest = min(reports, key=lambda r: level_order(r.level))
-        scores = [r.score for r in reports]
-        points = None if None in scores else min(s for s in scores if s is not None)
-        coverages = [r.coverage for r in reports if r.coverage is not None]
-        known = min(coverages, default=None)
-        totals = [documents.counts_document(r.counts) for r in reports]
-        oldest = min(reports, key=lambda r: r.inspection.started_at)
-        plans = {id(v.report): v.plan for v in verdicts}
-        name = accounts[0].metadata.name if len(accounts) == 1 else f"{len(accounts)} accounts"
-        return {
-            "summary": {
-                "account": name,
-                "score": documents.tenths(points),
-                "coverage": documents.tenths(known),
-            },
-            "level": lowest.level,
-            "score": points,
-            "coverage": known,
-            "checks": {key: sum(total[key] for total in totals) for key in totals[0]},
-            "criticalFailing": sum(r.critical_failing for r in reports),
-            "next": documents.next_level(lowest, plans.get(id(lowest))) if lowest.phases else None,
-            "lastInspection": documents.inspection_document(oldest.inspection),
-        }
-
-
-def _steps(current: Plan) -> dict[str, Step]:
-    return {step.proposal.name: step for step in current.steps}
-
 
 def _undo_asked(remediation: Remediation) -> bool:
     asked = any(a.action is Action.UNDO for a in remediation.spec.approvals)
     return asked and remediation.status.state in (State.APPLIED, State.FAILED)
-
-
-def _aged(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
-    old = (before.get("inspection") or {}).get("startedAt")
-    new = str(after["inspection"]["startedAt"])
-    return old is None or datetime.fromisoformat(new) - datetime.fromisoformat(old) >= REPORT_HEARTBEAT
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def _first_error(error: ValidationError) -> str:

@@ -563,9 +563,7 @@ class _Life:
         put(ConditionType.STALLED, trouble)
 
     def _situation_event(self, state: State, reason: str, message: str) -> None:
-        self._cluster.event(
-            self._body, kind="Remediation", reason=reason, message=f"{state}: {message}", warning=state in _TROUBLE
-        )
+        self._cluster.event(self._body, kind="Remediation", reason=reason, message=message, warning=state in _TROUBLE)
 
     def _entered(self, state: State) -> datetime | None:
         for entry in reversed(self._status.get("history") or ()):

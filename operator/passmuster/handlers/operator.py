@@ -45,7 +45,8 @@ from passmuster.engine.ports import (
     Object,
 )
 from passmuster.engine.queue import WorkQueue
-from passmuster.engine.reconcile import Reconciler, Services
+from passmuster.engine.reconcile import Reconciler
+from passmuster.engine.services import Services
 from passmuster.handlers.alerts import Receiver
 from passmuster.handlers.port import Port
 from passmuster.handlers.watches import WATCHED, Watches
@@ -172,8 +173,7 @@ class Operator:
         self.reconciler.restore()
         self._restored = True
         self.watches.start()
-        for key, _ in self.cache.all(POLICIES):
-            self.queue.add(key)
+        self._add_everything()
         for number in range(self._options.workers):
             worker = threading.Thread(target=self._work, name=f"worker-{number}", daemon=True)
             worker.start()
@@ -254,6 +254,10 @@ class Operator:
             self._fleet.drop(key)
         elif key.plural == REMEDIATIONS:
             self._fleet.drop_remediation(key)
+        elif key.plural == POLICIES:
+            self.queue.forget(key)
+            for account, _ in self.cache.all(ACCOUNTS):
+                self.queue.add(account)
 
     def _concerned(self, key: Key, body: Object) -> list[Key]:
         if key.plural == POLICIES:
@@ -264,16 +268,20 @@ class Operator:
             owner = Key(POLICIES, key.namespace, body["spec"]["policyRef"]["name"])
             return [owner] if self.cache.get(owner) is not None else []
         if key.plural == ACCOUNTS:
-            return [policy for policy, _ in self.cache.all(POLICIES)]
+            return [key, *(policy for policy, _ in self.cache.all(POLICIES))]
         return [policy for policy, _ in self.cache.all(POLICIES, key.name)]
+
+    def _add_everything(self) -> None:
+        for plural in (ACCOUNTS, POLICIES):
+            for key, _ in self.cache.all(plural):
+                self.queue.add(key)
 
     def _on_lease(self, leads: bool) -> None:
         log.info("lease", leading=leads)
         if leads:
             self.reconciler.restore()
             self._leads.set()
-            for key, _ in self.cache.all(POLICIES):
-                self.queue.add(key)
+            self._add_everything()
         else:
             self._leads.clear()
 
@@ -293,7 +301,7 @@ class Operator:
             return
         with structlog.contextvars.bound_contextvars(policy=str(key)):
             try:
-                due = self.reconciler.reconcile(key)
+                due = self._reconciled(key)
             except (ClusterUnreachable, Conflict) as error:
                 log.warning("turn repeated", error=str(error), delay=round(self.queue.failed(key), 1))
             except Exception:
@@ -302,6 +310,12 @@ class Operator:
                 self.queue.done(key)
                 if due is not None:
                     self.queue.add(key, due)
+
+    def _reconciled(self, key: Key) -> float | None:
+        if key.plural == ACCOUNTS:
+            self.reconciler.reconcile_account(key)
+            return None
+        return self.reconciler.reconcile(key)
 
     def _audit(self) -> None:
         """What the streams missed is fetched; what vanished unnoticed is dropped."""

@@ -78,6 +78,9 @@ GLOBAL_SERVICES = frozenset(
 )
 """Services with one answer for the account, whatever the region."""
 
+GLOBAL_REGIONS = {("aws", "globalaccelerator"): "us-west-2"}
+"""Where a global service of a partition answers, if not in the control region."""
+
 
 class _Functions(jmespath.functions.Functions):  # type: ignore[misc]  # jmespath is untyped
     """`last_of(text, separator)`: what follows the last separator, for a name that AWS gives only as part of an ARN."""

@@ -17,7 +17,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, TypeVar
 
-from passmuster.inventory.call import JSON, Call, Request, Where
+from passmuster.inventory.call import GLOBAL_REGIONS, JSON, Call, Request, Where
 from passmuster.model.errors import UndeclaredCall
 from passmuster.model.finding import Origin
 from passmuster.model.verdict import Reason
@@ -127,7 +127,9 @@ class Snapshot:
     def regions_of(self, call: Call) -> tuple[str, ...]:
         """The regions in which a call that fans out from nothing is made."""
         match call.scope:
-            case Where.GLOBAL | Where.CONTROL:
+            case Where.GLOBAL:
+                return (GLOBAL_REGIONS.get((self.partition, call.service), self.control_region),)
+            case Where.CONTROL:
                 return (self.control_region,)
             case Where.REGIONAL:
                 return self.regions

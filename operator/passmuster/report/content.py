@@ -11,7 +11,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 
@@ -80,9 +80,10 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One finding. `expected` and `read` are empty where the whole table has them in common."""
+    """One finding."""
 
     verdict: Verdict
+    reason: str
     resource: str
     region: str
     message: str
@@ -95,12 +96,19 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Findings of a check. What all rows share, expectation and place of reading, is said once."""
+    """Findings of a check. What all rows share (`expected`, `region`, `read`) is said once and empty otherwise."""
 
     rows: tuple[Row, ...]
     total: int
     expected: str
+    region: str
     read: str
+
+    @property
+    def shared(self) -> tuple[tuple[str, str], ...]:
+        """What all rows share, each with its name."""
+        named = (("Expected", self.expected), ("Region", self.region), ("Read from", self.read))
+        return tuple((name, text) for name, text in named if text)
 
     @property
     def more(self) -> int:
@@ -122,7 +130,6 @@ class CheckEntry:
     since: str
     ways: str
     steps: tuple[int, ...]
-    controls: tuple[tuple[str, str], ...]
     acute: Table | None
     settled: Table | None
     settled_label: str
@@ -402,7 +409,7 @@ def _phase(progress: PhaseProgress, report: Report) -> PhaseEntry:
     elif progress.missing:
         mark, state = "missing", f"{counted(len(progress.missing), 'check')} missing"
     else:
-        earlier = next(p.phase for p in report.phases if p.missing)
+        earlier = next((p.phase for p in report.phases if p.missing), progress.phase)
         mark, state = "waiting", f"complete, waits for {earlier}"
     return PhaseEntry(
         name=progress.phase.value,
@@ -579,7 +586,6 @@ def _check(result: CheckResult, declared: Check | None, steps: tuple[int, ...], 
         since=day(result.since) if result.since is not None else "",
         ways=listed([_WAYS[way] for way in result.fix]),
         steps=steps,
-        controls=_mappings(declared.controls) if declared is not None else (),
         acute=_table(acute, limits.rows) if acute else None,
         settled=_table(settled, room) if settled else None,
         settled_label=_tally(_row_verdict(f).word for f in settled),
@@ -620,15 +626,6 @@ def _paragraphs(description: str) -> tuple[str, ...]:
     return tuple(" ".join(part.split()) for part in description.split("\n\n") if part.strip())
 
 
-def _mappings(controls: Controls) -> tuple[tuple[str, str], ...]:
-    named = (
-        ("AWS Config", controls.config),
-        ("Security Hub", controls.security_hub),
-        ("Well-Architected", controls.well_architected),
-    )
-    return tuple((name, ", ".join(ids)) for name, ids in named if ids)
-
-
 def _control(result: CheckResult, controls: Controls) -> ControlEntry:
     return ControlEntry(
         result.id,
@@ -643,14 +640,13 @@ def _control(result: CheckResult, controls: Controls) -> ControlEntry:
 
 
 def _table(findings: Sequence[Finding], most: int) -> Table:
-    expected = _shared([f.expected for f in findings])
-    read = _read(findings)
-    rows = [_row(finding) for finding in findings[:most]]
-    if expected:
-        rows = [replace(row, expected="") for row in rows]
-    if read:
-        rows = [replace(row, source="", at="") for row in rows]
-    return Table(tuple(rows), len(findings), plain(expected), read)
+    return Table(
+        rows=tuple(_row(finding) for finding in findings[:most]),
+        total=len(findings),
+        expected=plain(_shared([f.expected for f in findings])),
+        region=plain(_shared([f.region for f in findings])),
+        read=_read(findings),
+    )
 
 
 def _row(finding: Finding) -> Row:
@@ -661,6 +657,7 @@ def _row(finding: Finding) -> Row:
         notes.append(f"Attested by {plain(finding.attested_by)}")
     return Row(
         verdict=_row_verdict(finding),
+        reason=finding.reason.value if finding.reason is not None else "",
         resource=plain(finding.resource),
         region=plain(finding.region),
         message=plain(finding.message),

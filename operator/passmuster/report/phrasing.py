@@ -15,9 +15,9 @@ NOTHING = "–"
 LONGEST = 400
 """Characters of one foreign text; more of it is evidence for the JSON, not for a table."""
 
-_MONTHS = (
-    "January February March April May June July August September October November December".split()
-)  # strftime would follow the locale
+_MONTHS = "January February March April May June July August September October November December"
+"""In the order of the year; strftime would follow the locale."""
+
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 
 
@@ -62,7 +62,7 @@ def counted(number: int, one: str, many: str = "") -> str:
 def day(time: datetime) -> str:
     """A day in UTC, for example 21 November 2026."""
     time = time.astimezone(UTC)
-    return f"{time.day} {_MONTHS[time.month - 1]} {time.year}"
+    return f"{time.day} {_MONTHS.split()[time.month - 1]} {time.year}"
 
 
 def moment(time: datetime) -> str:

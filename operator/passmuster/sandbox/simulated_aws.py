@@ -31,7 +31,8 @@ from moto.sts.models import sts_backends
 
 from passmuster.sandbox.emulation import faults, front, overlays, server, services
 from passmuster.sandbox.emulation.access import iam, sts
-from passmuster.sandbox.emulation.services import elbv2
+from passmuster.sandbox.emulation.operation import Place
+from passmuster.sandbox.emulation.services import elbv2, monitoring
 from passmuster.sandbox.emulation.stacks import catalogue, engine
 from passmuster.sandbox.emulation.stacks.api import CloudFormation
 
@@ -278,6 +279,13 @@ class SimulatedAWS:
         failure = engine.PlannedFailure(on, reason, resource_type, logical_id, stack_name, count)
         self._running_engine.behaviour.failures.append(failure)
         return failure
+
+    def confirm(
+        self, endpoint: str | None = None, *, account_id: str = DEFAULT_ACCOUNT, region: str = DEFAULT_REGION
+    ) -> int:
+        """Be the person who confirms subscriptions: of one endpoint or of all in the region; how many waited."""
+        place = Place(account_id, region, self._running_front.client, self._running_front.kept)
+        return monitoring.confirm(place, endpoint)
 
     # faults and facts ----------------------------------------------------------------------------------------------
 

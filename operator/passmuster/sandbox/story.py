@@ -30,7 +30,8 @@ from passmuster.cli import offline, terminal
 from passmuster.engine.cache import Cache
 from passmuster.engine.fleet import Counters, Fleet
 from passmuster.engine.ports import ACCOUNTS, POLICIES, REMEDIATIONS, Key
-from passmuster.engine.reconcile import Reconciler, Services
+from passmuster.engine.reconcile import Reconciler
+from passmuster.engine.services import Services
 from passmuster.kube.approvals import approve
 from passmuster.remediation import catalogue as remediations
 from passmuster.sandbox.accounts import review

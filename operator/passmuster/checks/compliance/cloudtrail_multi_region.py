@@ -12,6 +12,7 @@ from passmuster.inventory.operations.cloudtrail import (
     TRAILS,
     best_trail,
     conditions,
+    contenders,
     in_first_hour,
 )
 from passmuster.inventory.snapshot import View, unmet
@@ -40,8 +41,9 @@ EXPECTED = "a logging trail of all regions with global service events and all ma
 def cloudtrail_multi_region(view: View, parameters: Parameters, evidence: Evidence) -> Iterator[Finding]:
     """Without a trail nobody can say who changed what; a trail of one region misses an attacker in another.
 
-    The trail that meets most conditions is judged, an organization's trail included. A trail that started logging less
-    than an hour ago and has not delivered yet is in transit, unless another condition already fails.
+    The trail that meets most conditions is judged, an organization's trail included; while another one may still be
+    found to meet them all, nothing fails. A trail that started logging less than an hour ago and has not delivered yet
+    is in transit, unless another condition already fails.
     """
     trail = best_trail(view, evidence.now)
     if trail is None:
@@ -61,6 +63,8 @@ def cloudtrail_multi_region(view: View, parameters: Parameters, evidence: Eviden
             message = f"The trail {name} started less than an hour ago and has not delivered yet"
             yield unknown(trail.origin, arn, message, Reason.IN_TRANSIT, expected=EXPECTED)
         elif missing:
+            for rival in contenders(view, evidence.now)[1:]:
+                unmet(conditions(view, rival, evidence.now))  # Unread where the rival may be what this one is not
             yield failed(
                 trail.origin,
                 arn,

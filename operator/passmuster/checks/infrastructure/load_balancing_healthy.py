@@ -175,7 +175,7 @@ def _conditions(view: View, arns: set[str]) -> dict[str, Callable[[], bool]]:
         internal = [
             balancer
             for balancer in (view.rows(LOAD_BALANCERS) if attached else ())
-            if balancer["LoadBalancerArn"] in attached and balancer.get("Scheme") != "internet-facing"
+            if balancer["LoadBalancerArn"] in attached and balancer.get("Scheme") == "internal"
         ]
         return all(_protected(view, balancer) for balancer in internal)
 

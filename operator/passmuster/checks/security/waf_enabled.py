@@ -61,7 +61,7 @@ def _association(each: Call, over: str, param: str | Mapping[str, str], *actions
 
 
 OF_BALANCER = _association(
-    LOAD_BALANCERS, "[@][?Type=='application' && Scheme=='internet-facing'].LoadBalancerArn", "ResourceArn"
+    LOAD_BALANCERS, "[@][?Type=='application' && Scheme!='internal'].LoadBalancerArn", "ResourceArn"
 )
 OF_STAGE = _association(
     STAGES,

@@ -75,9 +75,9 @@ def plain(name: str) -> str:
 
 
 def public_balancers(view: View) -> Iterator[Row]:
-    """Internet-facing application and network load balancers."""
+    """Internet-facing application and network load balancers; internet-facing is what AWS makes of no scheme."""
     for balancer in view.rows(LOAD_BALANCERS):
-        if balancer.get("Scheme") == "internet-facing" and balancer.get("Type") in ("application", "network"):
+        if balancer.get("Scheme") != "internal" and balancer.get("Type") in ("application", "network"):
             yield balancer
 
 

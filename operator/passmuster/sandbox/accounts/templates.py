@@ -52,8 +52,11 @@ def interface_endpoints(vpc: str, subnets: Iterable[str], group: str) -> str:
     )
 
 
-def alarms(topic: str, balancer: str, targets: str, databases: Iterable[str]) -> str:
-    """An alarm for each golden signal of the shop; load balancer and target group as their metrics name them."""
+def alarms(*, key: str, mail: str, balancer: str, targets: str, databases: Iterable[str]) -> str:
+    """An alarm for each golden signal of the shop, and a topic that tells somebody.
+
+    Load balancer and target group are named as their metrics name them.
+    """
     at_balancer = {"LoadBalancer": balancer}
     service = {"ClusterName": "shop", "ServiceName": "web"}
     function = {"FunctionName": "shop-invoices"}
@@ -72,8 +75,15 @@ def alarms(topic: str, balancer: str, targets: str, databases: Iterable[str]) ->
         made[f"{title}Storage"] = _alarm(_DATABASE, "FreeStorageSpace", database, _FREE_STORAGE, than=_BELOW)
         made[f"{title}Connections"] = _alarm(_DATABASE, "DatabaseConnections", database, 500)
     for alarm in made.values():
-        alarm["Properties"]["AlarmActions"] = [topic]
-    return _written("Golden signals of the shop", made)
+        alarm["Properties"]["AlarmActions"] = [{"Ref": "Topic"}]
+    told = {
+        "Topic": {"Type": "AWS::SNS::Topic", "Properties": {"TopicName": "shop-alarms", "KmsMasterKeyId": key}},
+        "Subscription": {
+            "Type": "AWS::SNS::Subscription",
+            "Properties": {"TopicArn": {"Ref": "Topic"}, "Protocol": "email", "Endpoint": mail},
+        },
+    }
+    return _written("Golden signals of the shop and whom they tell", {**told, **made})
 
 
 def _alarm(
@@ -132,7 +142,7 @@ def remediation_policy(account_id: str) -> dict[str, Any]:
     types = {
         str(resource["Type"])
         for definition in remediations()
-        for resource in templates.parse(definition.template.body).resources.values()
+        for resource in templates.parse(definition.template).resources.values()
     }
     return {
         "Version": "2012-10-17",
@@ -159,7 +169,7 @@ def _handled(types: Iterable[str]) -> list[str]:
     documents = (schema.document for schema in map(schema_of, types) if schema is not None)
     return sorted(
         {
-            action.replace("CloudTrail:", "cloudtrail:")
+            action
             for document in documents
             for name in _HANDLERS
             for action in document.get("handlers", {}).get(name, {}).get("permissions", ())

@@ -16,6 +16,7 @@ import boto3
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse, HeadersDict
 from botocore.config import Config
 from botocore.session import Session
+from moto.backends import list_of_moto_modules
 from moto.core.request import Request
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.exceptions import InternalServerError
@@ -191,7 +192,7 @@ class _Moto(DomainDispatcherApplication):  # type: ignore[misc]  # moto is not t
         super().__init__(_backend_app)
 
     def get_backend_for_host(self, host: str | None) -> Any:
-        if host is None or host in ("moto_api", "instance_metadata"):
+        if host is None or host in ("moto_api", "instance_metadata") or host in list_of_moto_modules():
             return host
         known = (backend for backend, pattern in self.backend_url_patterns if pattern.match(f"http://{host}"))
         return next(known, None)

@@ -6,9 +6,11 @@ operation's own input shape. A property that reaches no operation is refused, so
 catalogue/ holds the types; engine.py drives them.
 """
 
+import io
 import json
 import secrets
 import string
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -361,6 +363,14 @@ def means_gone(error: ClientError) -> bool:
     """Whether a service says by this error that the resource does not exist."""
     code = str(error.response["Error"]["Code"]).lower().replace("_", "")
     return any(word in code for word in _GONE)
+
+
+def zipped(name: str, text: str) -> bytes:
+    """Inline code as CloudFormation hands it to a service: an archive with one file."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr(name, text)
+    return packed.getvalue()
 
 
 def _call(client: Any, op: str, params: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from passmuster.sandbox.emulation.stacks.catalogue.network import EC2_TAGS
-from passmuster.sandbox.emulation.stacks.kinds import Api, Kind, Simple, Step, Tagging, Work
+from passmuster.sandbox.emulation.stacks.kinds import Api, Kind, Simple, Step, Tagging, Work, zipped
 from passmuster.sandbox.emulation.stacks.model import Properties
 
 _ECS_TAGS = Tagging(
@@ -38,13 +38,7 @@ class Function(Simple):
 def _code(code: Properties) -> dict[str, Any]:
     if "ZipFile" not in code:
         return dict(code)
-    import io
-    import zipfile
-
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
-        archive.writestr("index.py", str(code["ZipFile"]))
-    return {"ZipFile": packed.getvalue()}
+    return {"ZipFile": zipped("index.py", str(code["ZipFile"]))}
 
 
 class Instance(Simple):
@@ -76,10 +70,6 @@ class AutoScalingGroup(Simple):
 def _zones(properties: Properties) -> str:
     zones = properties.get("VPCZoneIdentifier", [])
     return ",".join(zones) if isinstance(zones, list) else str(zones)
-
-
-class ScalableTarget(Simple):
-    """AWS::ApplicationAutoScaling::ScalableTarget; Ref is resource|dimension|namespace."""
 
 
 KINDS: tuple[Kind, ...] = (
@@ -216,7 +206,7 @@ KINDS: tuple[Kind, ...] = (
         service="autoscaling",
         create_op="put_scaling_policy",
         made="PolicyARN",
-        by={"PolicyName": "@", "AutoScalingGroupName": "$AutoScalingGroupName"},
+        by={"PolicyName": "$PolicyName", "AutoScalingGroupName": "$AutoScalingGroupName"},
         read_api=Api("describe_policies", {}, "ScalingPolicies[?PolicyARN=='{id}'] | [0]"),
         update_op="put_scaling_policy",
         update_by={},

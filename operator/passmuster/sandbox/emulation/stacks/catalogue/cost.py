@@ -65,10 +65,6 @@ def _notified(entry: Mapping[str, Any]) -> dict[str, Any]:
     return {"Notification": notification, "Subscribers": [dict(subscriber) for subscriber in entry["Subscribers"]]}
 
 
-class _Anomaly(Simple):
-    """What Cost Explorer wraps into one parameter; the specification of a monitor is JSON in a template."""
-
-
 KINDS: tuple[Kind, ...] = (
     Budget(),
     Simple(

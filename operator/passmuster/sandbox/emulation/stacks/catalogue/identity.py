@@ -98,15 +98,23 @@ class InlinePolicy(Kind):
         return [(kind, key, str(n)) for plural, kind, key in self._OWNERS for n in properties.get(plural, [])]
 
     def create(self, work: Work, properties: Properties) -> str:
-        work.made(work.physical_id or work.generated_name(64))
+        work.made(work.physical_id or self._id(work, properties))
         for kind, key, owner in self._owners(properties):
             put = getattr(work.client("iam"), f"put_{kind}_policy")
             document = json.dumps(properties["PolicyDocument"])
             put(**{key: owner}, PolicyName=properties["PolicyName"], PolicyDocument=document)
         return work.physical_id
 
+    def _id(self, work: Work, properties: Properties) -> str:
+        if "RoleName" in properties:
+            return f"{properties['PolicyName']}|{properties['RoleName']}"
+        return work.generated_name(64)
+
     def read(self, work: Work) -> Any:
-        return {"PolicyName": work.physical_id}
+        if "|" not in work.physical_id:
+            return {"PolicyName": work.physical_id}
+        policy, role = work.physical_id.split("|")
+        return _found(lambda: work.client("iam").get_role_policy(RoleName=role, PolicyName=policy))
 
     def live(self, work: Work, properties: Properties) -> Any:
         owners = [owner for kind, _, owner in self._owners(properties) if kind == "role"]

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from passmuster.sandbox.emulation.stacks.kinds import Api, Kind, Refused, Simple, Step, Tagging, Work
+from passmuster.sandbox.emulation.stacks.kinds import Api, Kind, Refused, Simple, Step, Tagging, Work, zipped
 from passmuster.sandbox.emulation.stacks.model import Properties
 
 _LOG_GROUP_ARN = "arn:aws:logs:{region}:{account}:log-group:{id}"
@@ -159,18 +159,28 @@ class Rule(Simple):
 
 
 class Canary(Simple):
-    """AWS::Synthetics::Canary; Ref is the name."""
+    """AWS::Synthetics::Canary; Ref is the name. An inline script is packed, as CloudFormation does it."""
 
     def create(self, work: Work, properties: Properties) -> str:
-        name = super().create(work, properties)
+        name = super().create(work, {**properties, "Code": _packed(properties["Code"])})
         if str(properties.get("StartCanaryAfterCreation", "")).lower() == "true":
             work.client("synthetics").start_canary(Name=name)
         return name
+
+    def update(self, work: Work, old: Properties, new: Properties) -> None:
+        packed = ({**properties, "Code": _packed(properties["Code"])} for properties in (old, new))
+        super().update(work, *packed)
 
     def delete(self, work: Work, properties: Properties) -> None:
         if self.read(work) is not None:
             work.client("synthetics").stop_canary(Name=work.physical_id)
         super().delete(work, properties)
+
+
+def _packed(code: Properties) -> Properties:
+    """The code as the API takes it; SourceLocationArn is CloudFormation's own and stays out."""
+    kept = {name: value for name, value in code.items() if name not in ("Script", "SourceLocationArn")}
+    return kept | ({"ZipFile": zipped("nodejs/node_modules/index.js", code["Script"])} if "Script" in code else {})
 
 
 KINDS: tuple[Kind, ...] = (
@@ -238,7 +248,7 @@ KINDS: tuple[Kind, ...] = (
         create_op="subscribe",
         made="SubscriptionArn",
         by={"SubscriptionArn": "@"},
-        read_api=Api("list_subscriptions", {}, "Subscriptions[?SubscriptionArn=='{id}'] | [0]"),
+        read_api=Api("get_subscription_attributes", {"SubscriptionArn": "@"}, "Attributes"),
         delete_op="unsubscribe",
         fixed={"ReturnSubscriptionArn": True},
         apart=("Region",),

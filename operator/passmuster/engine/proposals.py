@@ -1,0 +1,169 @@
+"""The Remediation objects of one policy, kept in step with the plan: made, renewed, superseded, removed.
+
+A changed intent changes the same object and voids its approvals; what is under way is left alone; what was undone is
+not proposed again until its intent changes. Called by the reconciler before the remediations take their steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from passmuster.api.conditions import ConditionReason, ConditionType, set_condition
+from passmuster.api.fields import written
+from passmuster.api.policy import ReadinessPolicy
+from passmuster.api.remediation import Remediation, State
+from passmuster.api.resource import API_VERSION
+from passmuster.assess.plan import Plan, Step
+from passmuster.engine import documents
+from passmuster.engine.ports import REMEDIATIONS, Key, Object
+from passmuster.engine.remediate import BEFORE, UNDER_WAY
+from passmuster.engine.reports import owner_reference
+from passmuster.engine.services import Services
+from passmuster.engine.tenancy import Governed
+from passmuster.model.verdict import Mode
+from passmuster.remediation.rendering import Proposal
+
+
+def steps_of(current: Plan) -> dict[str, Step]:
+    """The steps of a plan by the name of their object."""
+    return {step.proposal.name: step for step in current.steps}
+
+
+@dataclass(frozen=True, slots=True)
+class Proposals:
+    """The Remediations of one policy."""
+
+    services: Services
+    key: Key
+    policy: ReadinessPolicy
+
+    def all(self) -> list[Remediation]:
+        """Every Remediation of the policy."""
+        return [
+            Remediation.read(body)
+            for _, body in self.services.cache.all(REMEDIATIONS, self.key.namespace)
+            if body["spec"]["policyRef"]["name"] == self.key.name
+        ]
+
+    def stored(self, account_id: str) -> dict[str, Object]:
+        """The objects of one account, by name."""
+        found = {
+            key: body
+            for key, body in self.services.cache.all(REMEDIATIONS, self.key.namespace)
+            if body["spec"]["policyRef"]["name"] == self.key.name and body["spec"]["accountId"] == account_id
+        }
+        return {key.name: body for key, body in found.items()}
+
+    def order(self, current: Plan, stored: Mapping[str, Object]) -> list[str]:
+        """The names to take a step with: first what the plan no longer holds, then the plan in its order."""
+        planned = [step.proposal.name for step in current.steps]
+        names = {
+            key.name
+            for key, body in self.services.cache.all(REMEDIATIONS, self.key.namespace)
+            if body["spec"]["policyRef"]["name"] == self.key.name
+        }
+        rest = sorted((names | set(stored)) - set(planned))
+        return [*rest, *(name for name in planned if name in names)]
+
+    def update(self, governed: Governed, current: Plan, stored: Mapping[str, Object]) -> None:
+        """Objects for what is proposed now; what is no longer proposed is superseded or, in Observe, removed."""
+        cluster = self.services.cluster
+        steps = steps_of(current)
+        for name, step in steps.items():
+            phase = step.proposal.definition.phase
+            if governed.modes[phase] is Mode.OBSERVE:
+                continue
+            body = stored.get(name)
+            if body is None:
+                self.remember(cluster.create(REMEDIATIONS, self._manifest(step.proposal)))
+                continue
+            self._renew(Remediation.read(body), step.proposal)
+        for name, body in stored.items():
+            remediation = Remediation.read(body)
+            observed = governed.modes[remediation.spec.phase] is Mode.OBSERVE
+            state = remediation.status.state or State.PROPOSED
+            if state not in BEFORE:
+                continue
+            if observed:
+                key = Key(REMEDIATIONS, self.key.namespace, name)
+                cluster.delete(key)
+                self.services.cache.drop(key)
+                self.services.fleet.drop_remediation(key)
+            elif name not in steps:
+                self._supersede(body)
+
+    def _manifest(self, proposal: Proposal) -> Object:
+        return {
+            "apiVersion": API_VERSION,
+            "kind": "Remediation",
+            "metadata": {
+                "name": proposal.name,
+                "namespace": self.key.namespace,
+                "labels": {"passmuster.io/account": proposal.account_id},
+                "ownerReferences": [owner_reference(self.key, self.policy)],
+            },
+            "spec": documents.remediation_spec(proposal, self.key.name),
+        }
+
+    def _renew(self, remediation: Remediation, proposal: Proposal) -> None:
+        """A changed intent replaces the old one, unless a change is under way; approvals of the old one are void."""
+        state = remediation.status.state or State.PROPOSED
+        key = Key(REMEDIATIONS, self.key.namespace, remediation.metadata.name)
+        same = remediation.spec.intent.digest == proposal.digest
+        if state in UNDER_WAY or (same and state is not State.SUPERSEDED):
+            return
+        if state is State.APPLIED:
+            return
+        if not same:
+            before = self.services.cluster.get(key)
+            if before is None:
+                return
+            wanted = documents.remediation_spec(proposal, self.key.name)
+            kept = {name: value for name, value in before["spec"].items() if name != "approvals"}
+            answer = self.services.cluster.patch(key, {"spec": documents.merge_patch(kept, wanted)})
+            if answer is not None:
+                self.remember(answer)
+        history = [h.model_dump(mode="json", by_alias=True, exclude_none=True) for h in remediation.status.history]
+        entry = {
+            "state": State.PROPOSED.value,
+            "at": written(self.services.clock()),
+            "message": "The finding is back" if same else "The intent changed; earlier approvals do not count",
+        }
+        patch = {"state": State.PROPOSED.value, "attempt": None, "changeSet": None, "history": [*history, entry][-50:]}
+        answer = self.services.cluster.patch_status(key, patch)
+        if answer is not None:
+            self.remember(answer)
+
+    def _supersede(self, body: Object) -> None:
+        remediation = Remediation.read(body)
+        key = Key(REMEDIATIONS, self.key.namespace, remediation.metadata.name)
+        generation = remediation.metadata.generation or 1
+        message = "What it would fix is fixed, or can no longer be fixed this way"
+        conditions = remediation.status.conditions
+        for kind, status in (
+            (ConditionType.READY, True),
+            (ConditionType.RECONCILING, False),
+            (ConditionType.STALLED, False),
+        ):
+            conditions = set_condition(
+                conditions, kind, status, ConditionReason.SUPERSEDED, message, generation, self.services.clock()
+            )
+        history = [h.model_dump(mode="json", by_alias=True, exclude_none=True) for h in remediation.status.history]
+        entry = {"state": State.SUPERSEDED.value, "at": written(self.services.clock()), "message": message}
+        patch = {
+            "state": State.SUPERSEDED.value,
+            "observedGeneration": generation,
+            "history": [*history, entry][-50:],
+            "conditions": [c.model_dump(mode="json", by_alias=True) for c in conditions],
+        }
+        answer = self.services.cluster.patch_status(key, patch)
+        if answer is not None:
+            self.remember(answer)
+
+    def remember(self, body: Object) -> None:
+        """The object as the API server answered it, for the cache and the metrics."""
+        key = Key.of(REMEDIATIONS, body)
+        self.services.cache.put(key, body)
+        state = (body.get("status") or {}).get("state", State.PROPOSED.value)
+        self.services.fleet.put_remediation(key, body["spec"]["phase"], state)
