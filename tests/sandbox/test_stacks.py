@@ -72,6 +72,17 @@ BALANCED: dict[str, Any] = NETWORK | {
 ROLE: dict[str, Any] = {
     "Role": {"Type": "AWS::IAM::Role", "Properties": {"AssumeRolePolicyDocument": TRUST}},
 }
+FUNCTION: dict[str, Any] = ROLE | {
+    "Code": {
+        "Type": "AWS::Lambda::Function",
+        "Properties": {
+            "Runtime": "python3.13",
+            "Handler": "index.handler",
+            "Role": {"Fn::GetAtt": ["Role", "Arn"]},
+            "Code": {"ZipFile": "def handler(event, context): pass"},
+        },
+    }
+}
 TOPIC: dict[str, Any] = {"Topic": {"Type": "AWS::SNS::Topic"}}
 BUCKET: dict[str, Any] = {"Bucket": {"Type": "AWS::S3::Bucket", "Properties": {}}}
 ZONE: dict[str, Any] = {"Zone": {"Type": "AWS::Route53::HostedZone", "Properties": {"Name": "example.com"}}}
@@ -518,13 +529,29 @@ ROWS = [
     ),
     Row(
         "AWS::SecretsManager::RotationSchedule",
-        {"SecretId": {"Ref": "Secret"}, "RotationRules": {"AutomaticallyAfterDays": 30}},
+        {
+            "SecretId": {"Ref": "Secret"},
+            "RotationLambdaARN": {"Fn::GetAtt": ["Code", "Arn"]},
+            "RotationRules": {"AutomaticallyAfterDays": 30},
+        },
         ("secretsmanager", "describe_secret", {"SecretId": "{id}"}),
         {"RotationEnabled": True, "RotationRules.AutomaticallyAfterDays": 30},
         {"RotationRules": {"AutomaticallyAfterDays": 60}},
         {"RotationRules.AutomaticallyAfterDays": 60},
-        needs={"Secret": {"Type": "AWS::SecretsManager::Secret", "Properties": {"SecretString": "x"}}},
+        needs=FUNCTION
+        | {
+            "Secret": {"Type": "AWS::SecretsManager::Secret", "Properties": {"SecretString": "x"}},
+            "Invocable": {
+                "Type": "AWS::Lambda::Permission",
+                "Properties": {
+                    "FunctionName": {"Ref": "Code"},
+                    "Action": "lambda:InvokeFunction",
+                    "Principal": "secretsmanager.amazonaws.com",
+                },
+            },
+        },
         gone="RotationEnabled",
+        depends="Invocable",
     ),
     Row(
         "AWS::GuardDuty::Detector",
@@ -550,7 +577,7 @@ ROWS = [
         "AWS::SecurityHub::Standard",
         {
             "StandardsArn": {
-                "Fn::Sub": "arn:aws:securityhub:${AWS::Region}::standards/aws-foundational-security-best-practices/v/1.0.0"
+                "Fn::Sub": "arn:aws:securityhub:${AWS::Region}::standards/cis-aws-foundations-benchmark/v/3.0.0",
             }
         },
         ("securityhub", "get_enabled_standards", {}),
@@ -1050,18 +1077,7 @@ ROWS = [
         {"FunctionName": {"Ref": "Code"}, "Action": "lambda:InvokeFunction", "Principal": "events.amazonaws.com"},
         ("lambda", "get_policy", {"FunctionName": "{1}"}),
         {"contains(Policy, 'events.amazonaws.com')": True},
-        needs=ROLE
-        | {
-            "Code": {
-                "Type": "AWS::Lambda::Function",
-                "Properties": {
-                    "Runtime": "python3.13",
-                    "Handler": "index.handler",
-                    "Role": {"Fn::GetAtt": ["Role", "Arn"]},
-                    "Code": {"ZipFile": "def handler(event, context): pass"},
-                },
-            }
-        },
+        needs=FUNCTION,
     ),
     Row(
         "AWS::AutoScaling::AutoScalingGroup",

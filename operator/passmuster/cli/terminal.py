@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 from rich.text import Text
 
-from passmuster.assess.plan import Plan
+from passmuster.assess.plan import Plan, Step
 from passmuster.aws.collector import Progress as Advance
 from passmuster.checks.catalogue import Catalogue
 from passmuster.engine.documents import tenths
@@ -135,6 +135,30 @@ def _what_next(console: Console, report: Report, plan: Plan | None) -> None:
         )
 
 
+def _print_step(console: Console, number: int, step: Step) -> None:
+    proposal, definition = step.proposal, step.proposal.definition
+    cost = f"${proposal.cost.monthly:.2f}" + (" + usage" if proposal.cost.unpriced else "")
+    console.print(f"\n{number}. [bold]{definition.title}[/]   {cost}   risk {definition.risk}")
+    facts = [("fixes", ", ".join(proposal.fixes)), ("interrupts", definition.interrupts)]
+    if step.blocked is not None:
+        facts.append(("blocked", step.blocked.message))
+    else:
+        facts.append(("then", f"level {step.level_after}, score {tenths(step.score_after)}"))
+    if step.waits_for:
+        facts.append(("after", f"{', '.join(step.waits_for)} pass"))
+    if proposal.cost.unpriced:
+        facts.append(("usage", ", ".join(proposal.cost.unpriced)))
+    facts.append(("undo", definition.undo))
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True, min_width=12, justify="right")
+    table.add_column(overflow="fold")
+    table.add_row("name", f"{proposal.name} in {proposal.region}")
+    table.add_row("changes", Text("\n".join(proposal.changes), "green"))
+    for name, value in facts:
+        table.add_row(name, Text(value))
+    console.print(table)
+
+
 def print_plan(report: Report, plan: Plan) -> None:
     """The plan: what each step fixes, costs, risks and leads to."""
     console = Console(highlight=False)
@@ -142,36 +166,16 @@ def print_plan(report: Report, plan: Plan) -> None:
         f"Account [bold]{report.account_id}[/]   Level [bold]{report.level}[/]   Score {tenths(report.score)}   "
         f"({report.declared} declared)"
     )
+    number = 0
     for phase in Phase:
         steps = [step for step in plan.steps if step.proposal.definition.phase is phase]
         if not steps:
             continue
-        table = Table(
-            title=f"{phase}: ${sum(s.proposal.cost.monthly for s in steps):.2f} a month", title_justify="left"
-        )
-        for column in ("Remediation", "Fixes", "$/month", "Risk", "Interrupts", "Then"):
-            table.add_column(column, justify="right" if column == "$/month" else "left", overflow="fold")
+        total = sum(s.proposal.cost.monthly for s in steps)
+        console.print(f"\n[bold]{phase}[/]: ${total:.2f} a month")
         for step in steps:
-            proposal, definition = step.proposal, step.proposal.definition
-            cost = f"{proposal.cost.monthly:.2f}" + (" + usage" if proposal.cost.unpriced else "")
-            then = (
-                f"blocked: {step.blocked.message}"
-                if step.blocked is not None
-                else f"{step.level_after}, {tenths(step.score_after)}"
-            )
-            title = f"{definition.title}\n[dim]{proposal.name} in {proposal.region}[/]"
-            table.add_row(title, "\n".join(proposal.fixes), cost, definition.risk, definition.interrupts, then)
-        console.print(table)
-    for step in plan.steps:
-        proposal = step.proposal
-        console.print(f"\n[bold]{proposal.definition.title}[/]")
-        for line in proposal.changes:
-            console.print(f"  [green]{escape(line)}[/]")
-        if step.waits_for:
-            console.print(f"  after: {', '.join(step.waits_for)}")
-        if proposal.cost.unpriced:
-            console.print(f"  depends on usage: {', '.join(proposal.cost.unpriced)}")
-        console.print(f"  undo: {proposal.definition.undo}")
+            number += 1
+            _print_step(console, number, step)
     if not plan.steps:
         console.print("No remediation of this release applies to what fails.")
     if plan.by_hand:

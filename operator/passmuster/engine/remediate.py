@@ -22,7 +22,7 @@ from passmuster.api.approval import Action, approvers
 from passmuster.api.conditions import Condition, ConditionReason, ConditionType, set_condition
 from passmuster.api.fields import written
 from passmuster.api.policy import Gating
-from passmuster.api.remediation import Remediation, State
+from passmuster.api.remediation import Remediation, RemediationStatus, State
 from passmuster.api.resource import EDITED_BY
 from passmuster.assess.plan import Step
 from passmuster.aws.stacks import (
@@ -574,11 +574,12 @@ class _Life:
     def save(self) -> None:
         """Writes what changed; nothing changed, nothing is written."""
         self._status["conditions"] = [c.model_dump(mode="json", by_alias=True) for c in self._conditions]
-        patch = merge_patch(self._stored, self._status)
+        status = RemediationStatus.model_validate(self._status).body()
+        patch = merge_patch(self._stored, status)
         if not patch:
             return
         self._cluster.patch_status(self.key, patch)
-        self._stored = dict(self._status)
+        self._stored = status
 
 
 def _standing(report: Report) -> dict[str, Any]:

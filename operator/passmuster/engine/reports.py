@@ -8,6 +8,7 @@ from typing import Any
 
 from passmuster.api.conditions import Condition, ConditionReason, ConditionType, set_condition
 from passmuster.api.policy import ReadinessPolicy
+from passmuster.api.report import ReadinessReportStatus
 from passmuster.api.resource import API_VERSION
 from passmuster.assess.plan import Plan
 from passmuster.aws.collector import billed_readings
@@ -39,6 +40,7 @@ def write_report(services: Services, owner: Key, policy: ReadinessPolicy, outcom
     before = stored.get("status") or {}
     status["observedGeneration"] = stored["metadata"].get("generation") or 1
     status["conditions"] = _conditions(services, before, status["observedGeneration"])
+    status = ReadinessReportStatus.model_validate(status).body()
     same = documents.substance(before) == documents.substance(status)
     if not same or _aged(before, status):
         answer = services.cluster.patch_status(key, documents.merge_patch(before, status))

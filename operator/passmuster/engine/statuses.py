@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from passmuster.api.account import AWSAccount
+from passmuster.api.account import AWSAccount, AWSAccountStatus
 from passmuster.api.conditions import Condition, ConditionReason, ConditionType, set_condition
+from passmuster.api.policy import ReadinessPolicyStatus
 from passmuster.api.remediation import Remediation, State
 from passmuster.assess.plan import Plan
 from passmuster.engine import documents
@@ -80,6 +81,7 @@ class PolicyWriter:
             "observedGeneration": self._generation,
             "conditions": [c.model_dump(mode="json", by_alias=True) for c in self._conditions],
         }
+        status = ReadinessPolicyStatus.model_validate(status).body()
         if documents.substance(self._stored) == documents.substance(status) and not self._heartbeat_due(status):
             return False
         patch = documents.merge_patch(self._stored, status)
@@ -138,7 +140,7 @@ def write_account(services: Services, account: AWSAccount, policies: int, error:
         "policies": policies,
         "conditions": [c.model_dump(mode="json", by_alias=True) for c in conditions],
     }
-    patch = documents.merge_patch(stored, status)
+    patch = documents.merge_patch(stored, AWSAccountStatus.model_validate(status).body())
     if not patch:
         return
     answer = services.cluster.patch_status(key, patch)

@@ -32,7 +32,7 @@ from moto.sts.models import sts_backends
 from passmuster.sandbox.emulation import faults, front, overlays, server, services
 from passmuster.sandbox.emulation.access import iam, sts
 from passmuster.sandbox.emulation.operation import Place
-from passmuster.sandbox.emulation.services import elbv2, monitoring
+from passmuster.sandbox.emulation.services import monitoring, traffic
 from passmuster.sandbox.emulation.stacks import catalogue, engine
 from passmuster.sandbox.emulation.stacks.api import CloudFormation
 
@@ -75,7 +75,7 @@ def install() -> None:
     """Put the emulation into moto, once per process."""
     os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"
     settings.ACM_VALIDATION_WAIT = sys.maxsize  # services/acm.py issues certificates, not the clock
-    elbv2.add_old_policies()
+    traffic.add_old_policies()
 
 
 def keep_on_loopback(client: Any) -> None:

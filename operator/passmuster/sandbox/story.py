@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import tempfile
 import threading
 import time
@@ -40,9 +41,9 @@ from passmuster.sandbox.control_plane import ADMIN, OPERATOR, ControlPlane
 from passmuster.sandbox.memory_cluster import MemoryCluster
 from passmuster.sandbox.objects import Objects
 from passmuster.sandbox.operator_process import OperatorProcess
-from passmuster.sandbox.simulated_aws import SimulatedAWS
+from passmuster.sandbox.simulated_aws import DEFAULT_ACCOUNT, SimulatedAWS
 
-console = Console(highlight=False)
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
 APPROVER = "alice@example.com"
 EDITOR = "bob@example.com"
 NAMESPACE, POLICY = "shop", "shop"
@@ -60,7 +61,7 @@ def _heading(text: str) -> None:
 
 def base_environment(aws: SimulatedAWS) -> dict[str, str]:
     """The operator's own identity: the keys of the simulated account, which may assume its roles."""
-    keys = aws.root_keys(review.ACCOUNT)
+    keys = aws.root_keys(DEFAULT_ACCOUNT)
     return {"AWS_ACCESS_KEY_ID": keys.access_key, "AWS_SECRET_ACCESS_KEY": keys.secret_key}
 
 

@@ -120,6 +120,7 @@ def restore_database(account: Account, parts: Parts) -> tuple[str, str]:
         MasterUserSecretKmsKeyId=parts.data["Key"],
         BackupRetentionPeriod=7,
         DeletionProtection=True,
+        EnableCloudwatchLogsExports=["postgresql"],
         CopyTagsToSnapshot=True,
         PubliclyAccessible=False,
         Tags=UPPER,
@@ -128,6 +129,7 @@ def restore_database(account: Account, parts: Parts) -> tuple[str, str]:
         DBInstanceIdentifier=REPLICA,
         SourceDBInstanceIdentifier=DATABASE,
         DBInstanceClass="db.m7g.large",
+        EnableCloudwatchLogsExports=["postgresql"],
         Tags=UPPER,
     )
     _age_databases(account)
@@ -361,6 +363,7 @@ def distribute_invoices(account: Account, parts: Parts, edge: Outputs, *, domain
                     "CachePolicyId": NO_CACHING,
                 },
                 "ViewerCertificate": {
+                    "CloudFrontDefaultCertificate": False,
                     "ACMCertificateArn": edge["Certificate"],
                     "SSLSupportMethod": "sni-only",
                     "MinimumProtocolVersion": "TLSv1.2_2021",

@@ -11,14 +11,29 @@ from passmuster.sandbox.emulation.services import (
     compute,
     costs,
     databases,
-    elbv2,
+    functions,
     monitoring,
     recovery,
     security,
     storage,
+    traffic,
+    unused,
 )
 
-_MODULES = (acm, cloudtrail, compute, costs, databases, elbv2, monitoring, recovery, security, storage)
+_MODULES = (
+    unused,
+    acm,
+    cloudtrail,
+    compute,
+    costs,
+    databases,
+    functions,
+    monitoring,
+    recovery,
+    security,
+    storage,
+    traffic,
+)
 
 
 def operations() -> Operations:

@@ -159,7 +159,7 @@ def _presented(listener: Any) -> list[str]:
 
 
 def _viewer(distribution: Any) -> Any:
-    return distribution.distribution_config.viewer_certificate
+    return distribution.distribution_config.ViewerCertificate
 
 
 def _asked(place: Place) -> dict[str, dict[str, str]]:

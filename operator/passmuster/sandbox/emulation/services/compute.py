@@ -35,6 +35,8 @@ def change_service(handling: Handling) -> Output:
     if "deploymentConfiguration" in handling.params:
         kept = _configurations(handling.place).get(service["serviceArn"], {})
         _configurations(handling.place)[service["serviceArn"]] = kept | handling.params["deploymentConfiguration"]
+    if "healthCheckGracePeriodSeconds" in handling.params:
+        _grace_periods(handling.place)[service["serviceArn"]] = int(handling.params["healthCheckGracePeriodSeconds"])
     _settle(handling.place, service["serviceArn"])
     _complete(handling.place, service)
     return answer
@@ -49,6 +51,10 @@ def describe_services(handling: Handling) -> Output:
 
 def _configurations(place: Place) -> dict[str, dict[str, Any]]:
     return place.state("ecs")
+
+
+def _grace_periods(place: Place) -> dict[str, int]:
+    return place.state("ecs-grace-periods")
 
 
 def _settle(place: Place, arn: str) -> None:
@@ -66,6 +72,7 @@ def _complete(place: Place, service: Output) -> None:
     circuit = {"deploymentCircuitBreaker": {"enable": False, "rollback": False}}
     limits = {"maximumPercent": 200, "minimumHealthyPercent": 100}
     service["deploymentConfiguration"] = circuit | limits | _configurations(place).get(service["serviceArn"], {})
+    service["healthCheckGracePeriodSeconds"] = _grace_periods(place).get(service["serviceArn"], 0)
     if service.get("status") == "ACTIVE":
         service["runningCount"], service["pendingCount"] = service["desiredCount"], 0
 

@@ -7,6 +7,7 @@ class, storage, availability or backups only becomes pending, as in AWS. Served 
 from typing import Any
 
 from passmuster.sandbox.emulation.operation import Handling, Operations, Output
+from passmuster.sandbox.emulation.wire import AWSError
 
 _KEPT = {
     "EnablePerformanceInsights": "PerformanceInsightsEnabled",
@@ -103,7 +104,17 @@ def delete_replication_group(handling: Handling) -> Output:
     return answer
 
 
+def delete_subnet_group(handling: Handling) -> Output:
+    """ElastiCache's DeleteCacheSubnetGroup."""
+    groups, wanted = handling.place.backend("elasticache").cache_subnet_groups, handling.params["CacheSubnetGroupName"]
+    if wanted not in groups:
+        raise AWSError("CacheSubnetGroupNotFoundFault", f"Cache Subnet Group {wanted} does not exist.", 400)
+    del groups[wanted]
+    return {}
+
+
 OPERATIONS: Operations = {
+    ("elasticache", "DeleteCacheSubnetGroup"): delete_subnet_group,
     ("rds", "CreateDBInstance"): create_instance,
     ("rds", "CreateDBInstanceReadReplica"): create_instance,
     ("rds", "ModifyDBInstance"): modify_instance,

@@ -1,8 +1,14 @@
-"""Security Hub's standards and KMS's rotation of keys that are going away.
+"""Security Hub's standards, the rotation of secrets, and keys that are going away.
 
-moto has the hub but no standards. Served by front.py; read by the security-hub and key-rotation checks.
+moto has the hub but no standards, and would run a rotation function in a container. Here a rotation succeeds if the
+function exists and lets Secrets Manager invoke it. Served by front.py.
 """
 
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from passmuster.sandbox.emulation.access import policies
 from passmuster.sandbox.emulation.operation import Handling, Operations, Output
 from passmuster.sandbox.emulation.wire import AWSError
 
@@ -123,7 +129,68 @@ def get_key_rotation_status(handling: Handling) -> Output:
     return answer
 
 
+def rotate_secret(handling: Handling) -> Output:
+    """Secrets Manager's RotateSecret: sets the schedule and, unless told otherwise, rotates at once."""
+    secret = _secret(handling)
+    function = str(handling.params.get("RotationLambdaARN", "") or secret.rotation_lambda_arn)
+    if not function:
+        message = "No Lambda rotation function ARN is associated with this secret."
+        raise AWSError("InvalidRequestException", message, 400)
+    _refuse_uninvokable(handling, function)
+    rules = dict(handling.params.get("RotationRules", {}))
+    secret.rotation_requested = secret.rotation_enabled = True
+    secret.rotation_lambda_arn = function
+    secret.auto_rotate_after_days = int(rules.get("AutomaticallyAfterDays", secret.auto_rotate_after_days or 0))
+    if rules:
+        _rotation_rules(handling)[secret.arn] = rules
+    if handling.params.get("RotateImmediately", True):
+        secret.last_rotation_date = int(datetime.now(UTC).timestamp())
+    days = secret.auto_rotate_after_days or 30
+    secret.next_rotation_date = int((datetime.now(UTC) + timedelta(days=days)).timestamp())
+    return {"ARN": secret.arn, "Name": secret.name, "VersionId": secret.default_version_id}
+
+
+def cancel_rotation(handling: Handling) -> Output:
+    secret = _secret(handling)
+    secret.rotation_enabled = False
+    return {"ARN": secret.arn, "Name": secret.name}
+
+
+def describe_secret(handling: Handling) -> Output:
+    """DescribeSecret with the whole schedule; moto keeps only the days."""
+    answer = handling.moto()
+    rules = _rotation_rules(handling).get(answer["ARN"])
+    return answer | ({"RotationRules": rules} if rules and answer.get("RotationEnabled") else {})
+
+
+def _rotation_rules(handling: Handling) -> dict[str, Output]:
+    return handling.place.state("secret-rotation")
+
+
+def _secret(handling: Handling) -> Any:
+    secrets, wanted = handling.place.backend("secretsmanager").secrets, str(handling.params["SecretId"])
+    for secret in secrets.values():
+        if wanted in (secret.arn, secret.name):
+            return secret
+    raise AWSError("ResourceNotFoundException", "Secrets Manager can't find the specified secret.", 400)
+
+
+def _refuse_uninvokable(handling: Handling, function: str) -> None:
+    client = handling.place.client("lambda")
+    try:
+        policy = json.loads(client.get_policy(FunctionName=function)["Policy"])
+    except client.exceptions.ResourceNotFoundException:
+        policy = {}
+    asked = policies.Question("lambda:InvokeFunction", principals=("secretsmanager.amazonaws.com",))
+    if not policies.allows([policy], asked):
+        message = "Secrets Manager cannot invoke the specified Lambda function."
+        raise AWSError("AccessDeniedException", message, 400)
+
+
 OPERATIONS: Operations = {
+    ("secretsmanager", "RotateSecret"): rotate_secret,
+    ("secretsmanager", "CancelRotateSecret"): cancel_rotation,
+    ("secretsmanager", "DescribeSecret"): describe_secret,
     ("securityhub", "EnableSecurityHub"): enable_security_hub,
     ("securityhub", "DisableSecurityHub"): disable_security_hub,
     ("securityhub", "UpdateSecurityHubConfiguration"): update_hub,

@@ -72,6 +72,16 @@ def _zones(properties: Properties) -> str:
     return ",".join(zones) if isinstance(zones, list) else str(zones)
 
 
+class ScalingPolicy(Simple):
+    """AWS::AutoScaling::ScalingPolicy; Ref is the ARN, which moto tells only when it describes the policy."""
+
+    def create(self, work: Work, properties: Properties) -> str:
+        super().create(work, properties)
+        group, name = properties["AutoScalingGroupName"], properties["PolicyName"]
+        answer = work.client("autoscaling").describe_policies(AutoScalingGroupName=group, PolicyNames=[name])
+        return work.made(str(answer["ScalingPolicies"][0]["PolicyARN"]))
+
+
 KINDS: tuple[Kind, ...] = (
     Simple(
         type_name="AWS::ECS::Cluster",
@@ -201,7 +211,7 @@ KINDS: tuple[Kind, ...] = (
         name_property="AutoScalingGroupName",
         name_limit=255,
     ),
-    Simple(
+    ScalingPolicy(
         type_name="AWS::AutoScaling::ScalingPolicy",
         service="autoscaling",
         create_op="put_scaling_policy",

@@ -1,4 +1,4 @@
-"""Elastic Load Balancing v2: the TLS policies AWS still has, told by name, and listeners that need real certificates.
+"""The way of a request: the TLS policies AWS still has, told by name, and endpoints of the default type.
 
 moto knows the newer policies; the old ones are what the TLS check must recognise. Served by front.py.
 """
@@ -32,6 +32,26 @@ def describe_ssl_policies(handling: Handling) -> Output:
     return handling.moto()
 
 
+def create_vpc_endpoint(handling: Handling) -> Output:
+    """EC2's CreateVpcEndpoint makes a gateway endpoint unless told otherwise; moto then cannot delete what it made."""
+    if "VpcEndpointType" in handling.params:
+        return handling.moto()
+    given = {**handling.params, "VpcEndpointType": "Gateway"}
+    answer: Output = handling.place.client("ec2").create_vpc_endpoint(**given)
+    return {"VpcEndpoint": answer["VpcEndpoint"]}
+
+
+def delete_vpc_endpoints(handling: Handling) -> Output:
+    """EC2's DeleteVpcEndpoints; moto goes on listing what is deleted."""
+    answer = handling.moto()
+    known = handling.place.backend("ec2").vpc_end_points
+    for endpoint in handling.params["VpcEndpointIds"]:
+        known.pop(endpoint, None)
+    return answer
+
+
 OPERATIONS: Operations = {
+    ("ec2", "DeleteVpcEndpoints"): delete_vpc_endpoints,
+    ("ec2", "CreateVpcEndpoint"): create_vpc_endpoint,
     ("elbv2", "DescribeSSLPolicies"): describe_ssl_policies,
 }

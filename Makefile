@@ -1,0 +1,59 @@
+# Everything a contributor runs. Needs Python >= 3.11 and make, nothing else: .ci/setup brings uv and the locked
+# environment; kube-apiserver and etcd are found, fetched or built by passmuster.sandbox.binaries.
+
+PYTHON := .venv/bin/python
+PASSMUSTER := .venv/bin/passmuster
+READY := .venv/.up-to-date
+PARALLEL := -n auto --maxprocesses 4
+PYTEST_ARGS :=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench format lint types crds clean generated binaries
+
+help:  ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+demo: $(READY)  ## The main job in a minute: account, verdict, plan, approval, fix, metrics
+	@$(PASSMUSTER) demo
+
+test: $(READY) binaries  ## All tests, the end-to-end story included
+	@$(PYTHON) -m pytest $(PARALLEL) $(PYTEST_ARGS)
+
+check: lint types generated  ## Before a commit: format, lint, layers, types, generated files, fast tests
+	@$(PYTHON) -m pytest $(PARALLEL) -q -m 'not slow' $(PYTEST_ARGS)
+
+bench: $(READY) binaries  ## Measure: one inspection, and 1,000 policies on a real API server
+	@for script in benchmarks/*.py; do echo "$$script"; $(PYTHON) "$$script" || exit 1; done
+
+format: $(READY)  ## Format the code, and repair what the linter can
+	@$(PYTHON) -m ruff check --quiet --fix-only .
+	@$(PYTHON) -m ruff format .
+
+lint: $(READY)  ## Formatting, lint rules and the layer table, without changing anything
+	@$(PYTHON) -m ruff format --check .
+	@$(PYTHON) -m ruff check .
+	@.venv/bin/lint-imports --no-logo
+
+types: $(READY)  ## mypy, strict
+	@$(PYTHON) -m mypy
+
+crds: $(READY)  ## Regenerate crds/, docs/metrics.md and the generated parts of docs/ and README.md
+	@$(PYTHON) .ci/generate.py
+
+generated: $(READY)
+	@$(PYTHON) .ci/generate.py --check
+
+clean:  ## Remove the environment and every cache of this checkout
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist passmuster-report.html
+	find operator tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Without kube-apiserver and etcd the tests that need them are skipped, unless PASSMUSTER_REQUIRE names apiserver.
+binaries: $(READY)
+	@$(PYTHON) -m passmuster.sandbox.binaries || case ",$$PASSMUSTER_REQUIRE," in \
+	  *,apiserver,*) exit 1 ;; \
+	  *) echo "Going on without: what needs an API server is left out, and says so." ;; \
+	esac
+
+$(READY): pyproject.toml uv.lock .ci/setup
+	@.ci/setup
+	@touch $@

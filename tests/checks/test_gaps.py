@@ -1,0 +1,227 @@
+"""No silence and no false verdict: what could not be read never becomes Pass, Fail or NotApplicable. For every check.
+
+Two ways to spoil an account. Whole: every operation answers with one fault, through the real collector. In part: from
+the snapshot of every fixture's case, one operation, one request, or all but one operation are taken away; the verdict
+must stay what it was or become Unknown.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import pytest
+
+from cases import Account, Case, cases_of, merged_answers, shown
+from passmuster.assess.assessment import status_of
+from passmuster.aws.transport import CallError
+from passmuster.checks.catalogue import load
+from passmuster.checks.declaration import Check
+from passmuster.checks.judge import ORGANIZATION, calls_of, distinct_calls
+from passmuster.inventory.call import Call, Request
+from passmuster.inventory.permissions import actions
+from passmuster.inventory.snapshot import Gap, Reading, Snapshot
+from passmuster.model.finding import Finding
+from passmuster.model.verdict import Reason, Status
+from replay import NOW, Replay, collect, error
+
+CHECKS = [pytest.param(check, id=check.id) for check in load()]
+NOT_IN_AN_ORGANIZATION = {"organizations:DescribeOrganization": {"error": "AWSOrganizationsNotInUseException"}}
+EITHER_WAY = {
+    "connection-pooling": "a low peak passes, and without functions it does not apply: neither of them can fail",
+}
+"""Checks that may pass where they would not apply if everything could be read."""
+
+
+@dataclass
+class Faulty:
+    """A transport that fails in one way; who pays the bill is still told, so that the payer's checks get that far."""
+
+    fail: Callable[[Request], Exception]
+    after_a_page: bool = False
+
+    def offers(self, service: str, partition: str) -> bool:
+        return True
+
+    def pages(self, request: Request) -> Iterator[Mapping[str, Any]]:
+        if request.operation == ORGANIZATION.operation:
+            raise error(request.service, request.operation, ORGANIZATION.absent[0])
+        if self.after_a_page:
+            yield from Replay(merged_answers()).pages(request)
+        raise self.fail(request)
+
+
+def denied(request: Request) -> Exception:
+    code = {"ec2": "UnauthorizedOperation", "sns": "AuthorizationError", "iam": "AccessDenied", "s3": "AccessDenied"}
+    return error(request.service, request.operation, code.get(request.service, "AccessDeniedException"), 403)
+
+
+def cut(request: Request) -> Exception:
+    return CallError(Reason.SERVICE_ERROR, "CutBodyError", "ended early", transient=True)
+
+
+FAULTS: dict[str, tuple[Faulty, Reason]] = {
+    "denied": (Faulty(denied), Reason.DENIED),
+    "throttled": (Faulty(lambda r: error(r.service, r.operation, "ThrottlingException")), Reason.THROTTLED),
+    "answered 500": (Faulty(lambda r: error(r.service, r.operation, "InternalError", 500)), Reason.SERVICE_ERROR),
+    "cut short": (Faulty(cut), Reason.SERVICE_ERROR),
+    "failing after a page": (
+        Faulty(lambda r: error(r.service, r.operation, "InternalError", 500), after_a_page=True),
+        Reason.PARTIAL,
+    ),
+    "in a closed region": (
+        Faulty(lambda r: error(r.service, r.operation, "UnrecognizedClientException", 403)),
+        Reason.REGION_UNREADABLE,
+    ),
+    "too late": (Faulty(denied), Reason.STALE),
+}
+
+
+@lru_cache(maxsize=len(FAULTS))
+def faulty_account(fault: str) -> Snapshot:
+    transport, reason = FAULTS[fault]
+    late = {"deadline": -1.0} if reason is Reason.STALE else {}
+    return collect(distinct_calls(load()), transport, **late)
+
+
+def policy_of(check: Check) -> Case:
+    """A case under whose policy the check judges something: its first that passes, else its first at all."""
+    cases = cases_of(check)
+    return next((case for case in cases if case.expect == "Pass" and "partition" not in case.raw), cases[0])
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_an_empty_account_gets_an_answer(check: Check) -> None:
+    for answers in (NOT_IN_AN_ORGANIZATION, {}):
+        account = Account(collect(calls_of(check), Replay(answers)), None)
+        for case in (replace(policy_of(check), raw={"name": "defaults", "expect": ""}), policy_of(check)):
+            findings = case.findings(account)
+            assert findings, "silence"
+            assert not any("defect of Passmuster" in f.message for f in findings), shown(findings)
+
+
+@pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.parametrize("fault", FAULTS)
+def test_an_account_whose_every_answer_fails_is_unknown(check: Check, fault: str) -> None:
+    findings = policy_of(check).findings(Account(faulty_account(fault), None))
+    assert findings
+    for finding in findings:
+        assert finding.status is Status.UNKNOWN, shown(findings)
+        assert finding.reason is FAULTS[fault][1], shown(findings)
+        names_what_is_missing(check, finding)
+
+
+@pytest.mark.parametrize("check", [param for param in CHECKS if param.values[0].payer])
+def test_a_check_of_the_bill_is_unknown_while_nobody_knows_who_pays_it(check: Check) -> None:
+    answers = {**merged_answers(), "organizations:DescribeOrganization": {"error": "AccessDeniedException"}}
+    findings = policy_of(check).findings(Account(collect(calls_of(check), Replay(answers)), None))
+    assert [f.reason for f in findings] == [Reason.DENIED]
+    assert "organizations:DescribeOrganization" in findings[0].message
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_what_is_taken_away_turns_no_verdict(check: Check) -> None:
+    """Of every case: each operation, each request, and all operations but one."""
+    offences: dict[str, str] = {}
+    for case in cases_of(check):
+        account = case.account()
+        whole = case.findings(account)
+        for label, hit in losses(account):
+            found = case.findings(spoiled(account, hit))
+            for offence in offences_of(check, whole, found):
+                offences.setdefault(f"{offence} without {label}", f"{case.name}\n{shown(found)}")
+            for finding in found:
+                if finding.status is Status.UNKNOWN:
+                    names_what_is_missing(check, finding)
+    assert not offences, "\n\n".join(f"{offence}: {where}" for offence, where in offences.items())
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_every_finding_of_every_case_carries_its_evidence(check: Check) -> None:
+    declared = {link.name for call in calls_of(check) for link in call.chain()}
+    for case in cases_of(check):
+        for finding in case.findings(case.account()):
+            at = f"{case.name}: {shown([finding])}"
+            assert finding.source in declared, at
+            assert finding.region, at
+            assert finding.resource, at
+            assert re.fullmatch(r"\S.*[^.\s]", finding.message), f"{at}\nis no phrase without a full stop"
+            assert (finding.reason is None) == (finding.status in (Status.PASS, Status.FAIL)), at
+            if finding.status in (Status.PASS, Status.FAIL):
+                assert finding.observed_at is not None, at
+
+
+def names_what_is_missing(check: Check, finding: Finding) -> None:
+    declared = [link for call in calls_of(check) for link in call.chain()]
+    source = [link for link in declared if link.name == finding.source]
+    assert source, f"{check.id} does not read {finding.source}: {shown([finding])}"
+    assert finding.reason is not None, shown([finding])
+    if finding.reason is Reason.DENIED:
+        wanted = [" and ".join(actions(link)) for link in source]
+        assert any(action in finding.message for action in wanted), f"{wanted} not in {shown([finding])}"
+    elif finding.reason not in (Reason.IN_TRANSIT, Reason.REGION_UNREADABLE) and finding.observed.isidentifier():
+        assert finding.source in finding.message, shown([finding])
+
+
+def losses(account: Account) -> Iterator[tuple[str, Callable[[Request], bool]]]:
+    """What can be lost, as a name and a question about a request."""
+    requests = {
+        request
+        for snapshot in (account.snapshot, account.payer)
+        if snapshot is not None
+        for by_request in snapshot.readings.values()
+        for request, reading in by_request.items()
+        if reading.absent is not Reason.NOT_IN_PARTITION
+    }
+    names = sorted({operation_of(request) for request in requests})
+    for name in names:
+        yield name, lambda request, name=name: operation_of(request) == name  # type: ignore[misc]
+        yield f"all but {name}", lambda request, name=name: operation_of(request) != name  # type: ignore[misc]
+    for one in requests:
+        yield f"{operation_of(one)} {one.region} {one.arguments()}", lambda request, one=one: request == one  # type: ignore[misc]
+
+
+def operation_of(request: Request) -> str:
+    return f"{request.service}:{request.operation}"
+
+
+def spoiled(account: Account, hit: Callable[[Request], bool]) -> Account:
+    """The account with the readings that are hit denied."""
+
+    def refused(call: Call, request: Request, reading: Reading) -> Reading:
+        if reading.absent is Reason.NOT_IN_PARTITION or not hit(request):
+            return reading
+        return Reading(NOW, gap=Gap(call, request, Reason.DENIED, "AccessDenied", "", NOW))
+
+    def lost(snapshot: Snapshot) -> Snapshot:
+        readings = {
+            call: {request: refused(call, request, reading) for request, reading in by_request.items()}
+            for call, by_request in snapshot.readings.items()
+        }
+        return replace(snapshot, readings=readings)
+
+    return Account(lost(account.snapshot), lost(account.payer) if account.payer is not None else None)
+
+
+def offences_of(check: Check, whole: tuple[Finding, ...], found: tuple[Finding, ...]) -> Iterator[str]:
+    """What the findings of a spoiled account say that those of the whole account deny."""
+    before, after = status_of(whole), status_of(found)
+    if not found:
+        yield "silence"
+    if after not in (before, Status.UNKNOWN) and not harmless(check, before, after):
+        yield f"{before} becomes {after}"
+    said: dict[tuple[str, str], set[Status]] = {}
+    for finding in whole:
+        said.setdefault(finding.key, set()).add(finding.status)
+    for finding in found:
+        known = said.get(finding.key, {finding.status})
+        if finding.status not in known | {Status.UNKNOWN}:
+            if not any(harmless(check, status, finding.status) for status in known):
+                yield f"{sorted(known)} of {finding.resource} becomes {finding.status}"
+
+
+def harmless(check: Check, before: Status, after: Status) -> bool:
+    return check.id in EITHER_WAY and {before, after} == {Status.PASS, Status.NOT_APPLICABLE}
