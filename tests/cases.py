@@ -6,7 +6,7 @@ case and demand that no verdict turns.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,11 +19,12 @@ import yaml
 from passmuster.checks.catalogue import load
 from passmuster.checks.declaration import Check
 from passmuster.checks.judge import calls_of, judge
+from passmuster.inventory.call import Request
 from passmuster.inventory.snapshot import Snapshot
 from passmuster.model.evidence import Evidence, Recovery
 from passmuster.model.finding import Finding
 from passmuster.model.parameter import Parameters, resolve
-from replay import ACCOUNT, NOW, REGION, Replay, collect
+from replay import ACCOUNT, NOW, REGION, Replay, aware, collect
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 FOLDER = Path(__file__).parent / "checks"
@@ -151,7 +152,21 @@ def merged_answers() -> dict[str, Any]:
                 for page in answer.get("pages", [answer]):
                     if "error" not in page:
                         _join(merged.setdefault(place.rpartition("/")[2], {}), page)
-    return merged
+    return {name: aware(answer) for name, answer in merged.items()}
+
+
+class MergedAccount:
+    """A transport that answers every request of an operation with the join of all its answers."""
+
+    def __init__(self) -> None:
+        self.asked: list[Request] = []
+
+    def offers(self, service: str, partition: str) -> bool:
+        return True
+
+    def pages(self, request: Request) -> Iterator[Mapping[str, Any]]:
+        self.asked.append(request)
+        yield merged_answers().get(f"{request.service}:{request.operation}", {})
 
 
 def _join(known: dict[str, Any], page: Mapping[str, Any]) -> None:

@@ -130,7 +130,7 @@ class Watch:
         return self.now
 
     def sleep(self, seconds: float) -> None:
-        self.now += seconds
+        self.now += max(seconds, 0.001)
 
 
 def collect(

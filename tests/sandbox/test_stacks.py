@@ -5,6 +5,7 @@ gone after the stack is deleted. Rows share the prerequisites they name.
 """
 
 import json
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -1424,6 +1425,524 @@ def seen_after(aws: SimulatedAWS, row: Row, ids: dict[str, str]) -> dict[str, An
     except ClientError:
         return {}
     return answer
+
+
+# how stacks behave -------------------------------------------------------------------------------------------------
+
+LOGS = """
+Parameters:
+  Retention: {Type: Number, Default: 14}
+Resources:
+  Group:
+    Type: AWS::Logs::LogGroup
+    Properties: {RetentionInDays: !Ref Retention}
+  Topic:
+    Type: AWS::SNS::Topic
+    DependsOn: Group
+Outputs:
+  Name: {Value: !Ref Group, Export: {Name: !Sub "${AWS::StackName}-group"}}
+"""
+KEPT = """
+Resources:
+  Bucket:
+    Type: AWS::S3::Bucket
+    DeletionPolicy: RetainExceptOnCreate
+    Properties: {BucketName: audit-logs, VersioningConfiguration: {Status: Enabled}}
+  Topic:
+    Type: AWS::SNS::Topic
+"""
+WITH_ROLE = {
+    "Resources": {
+        "Role": {"Type": "AWS::IAM::Role", "Properties": {"AssumeRolePolicyDocument": TRUST}},
+    }
+}
+
+
+@dataclass
+class Stack:
+    """A stack by name, driven by change sets as the engine drives it."""
+
+    aws: SimulatedAWS
+    name: str = "ours"
+
+    @property
+    def client(self) -> Any:
+        return self.aws.client("cloudformation")
+
+    def propose(self, body: str, change_set: str = "one", **more: Any) -> dict[str, Any]:
+        more.setdefault("ChangeSetType", "CREATE")
+        self.client.create_change_set(StackName=self.name, ChangeSetName=change_set, TemplateBody=body, **more)
+        told: dict[str, Any] = self.client.describe_change_set(
+            StackName=self.name, ChangeSetName=change_set, IncludePropertyValues=True
+        )
+        return told
+
+    def execute(self, change_set: str = "one", **more: Any) -> str:
+        self.client.execute_change_set(StackName=self.name, ChangeSetName=change_set, **more)
+        return self.status
+
+    def deploy(self, body: str, **more: Any) -> str:
+        self.propose(body, **more)
+        return self.execute()
+
+    def described(self) -> dict[str, Any]:
+        told: dict[str, Any] = self.client.describe_stacks(StackName=self.name)["Stacks"][0]
+        return told
+
+    @property
+    def status(self) -> str:
+        return str(self.described()["StackStatus"])
+
+    def happened(self) -> list[str]:
+        events = reversed(self.client.describe_stack_events(StackName=self.name)["StackEvents"])
+        return [f"{event['LogicalResourceId']} {event['ResourceStatus']}" for event in events]
+
+
+@pytest.fixture
+def stack(aws: SimulatedAWS) -> Stack:
+    return Stack(aws)
+
+
+def code_of(error: pytest.ExceptionInfo[ClientError]) -> str:
+    return str(error.value.response["Error"]["Code"])
+
+
+def groups(aws: SimulatedAWS) -> list[str]:
+    return [group["logGroupName"] for group in aws.client("logs").describe_log_groups()["logGroups"]]
+
+
+def test_a_change_set_for_a_new_stack_leaves_it_in_review(stack: Stack) -> None:
+    told = stack.propose(LOGS, Tags=[{"Key": "owner", "Value": "us"}], Description="first")
+    assert (told["Status"], told["ExecutionStatus"]) == ("CREATE_COMPLETE", "AVAILABLE")
+    assert told["Parameters"] == [{"ParameterKey": "Retention", "ParameterValue": "14"}]
+    assert (told["Tags"], told["Capabilities"]) == ([{"Key": "owner", "Value": "us"}], [])
+    changes = [change["ResourceChange"] for change in told["Changes"]]
+    assert [(c["Action"], c["LogicalResourceId"], c["ResourceType"]) for c in changes] == [
+        ("Add", "Group", "AWS::Logs::LogGroup"),
+        ("Add", "Topic", "AWS::SNS::Topic"),
+    ]
+    assert stack.status == "REVIEW_IN_PROGRESS"
+    assert groups(stack.aws) == []
+    body = stack.client.get_template(StackName="ours", ChangeSetName="one")["TemplateBody"]
+    assert body == LOGS
+
+
+def test_executed_it_creates_resources_outputs_exports_and_events(stack: Stack) -> None:
+    assert stack.deploy(LOGS, Tags=[{"Key": "owner", "Value": "us"}]) == "CREATE_COMPLETE"
+    (group,) = groups(stack.aws)
+    assert group.startswith("ours-Group-")
+    assert stack.described()["Outputs"] == [{"OutputKey": "Name", "OutputValue": group, "ExportName": "ours-group"}]
+    assert stack.described()["Tags"] == [{"Key": "owner", "Value": "us"}]
+    assert stack.happened() == [
+        "ours REVIEW_IN_PROGRESS",
+        "ours CREATE_IN_PROGRESS",
+        "Group CREATE_IN_PROGRESS",
+        "Group CREATE_IN_PROGRESS",
+        "Group CREATE_COMPLETE",
+        "Topic CREATE_IN_PROGRESS",
+        "Topic CREATE_IN_PROGRESS",
+        "Topic CREATE_COMPLETE",
+        "ours CREATE_COMPLETE",
+    ]
+    arn = f"arn:aws:logs:eu-central-1:123456789012:log-group:{group}"
+    tags = stack.aws.client("logs").list_tags_for_resource(resourceArn=arn)["tags"]
+    assert (tags["owner"], tags["aws:cloudformation:stack-name"]) == ("us", "ours")
+
+
+def test_executing_a_change_set_twice_is_refused_unless_it_is_the_same_call(stack: Stack) -> None:
+    stack.propose(LOGS)
+    assert stack.execute(ClientRequestToken="a") == "CREATE_COMPLETE"
+    assert stack.execute(ClientRequestToken="a") == "CREATE_COMPLETE"
+    for token in ({}, {"ClientRequestToken": "b"}):
+        with pytest.raises(ClientError) as error:
+            stack.execute(**token)
+        assert code_of(error) == "InvalidChangeSetStatus"
+    assert len(groups(stack.aws)) == 1
+
+
+def test_a_change_set_name_is_taken_unless_the_token_is_the_same(stack: Stack) -> None:
+    stack.propose(LOGS, ClientToken="a")
+    stack.propose(LOGS, ClientToken="a")
+    with pytest.raises(ClientError) as error:
+        stack.propose(LOGS, ClientToken="b")
+    assert code_of(error) == "AlreadyExistsException"
+
+
+def test_an_unknown_type_is_refused_by_name(stack: Stack) -> None:
+    with pytest.raises(ClientError, match=r"Unrecognized resource types: \[AWS::Shop::Cart\]"):
+        stack.propose("Resources: {Cart: {Type: 'AWS::Shop::Cart'}}")
+    with pytest.raises(ClientError, match="does not exist"):
+        stack.described()
+
+
+def test_an_unknown_property_fails_the_resource(stack: Stack) -> None:
+    body = "Resources: {Topic: {Type: 'AWS::SNS::Topic', Properties: {Colour: red}}}"
+    assert stack.deploy(body) == "ROLLBACK_COMPLETE"
+    assert any("extraneous key [Colour]" in reason for reason in reasons(stack))
+
+
+def reasons(stack: Stack) -> list[str]:
+    events = stack.client.describe_stack_events(StackName=stack.name)["StackEvents"]
+    return [event["ResourceStatusReason"] for event in events if "ResourceStatusReason" in event]
+
+
+@pytest.mark.parametrize(
+    ("properties", "given", "needed"),
+    [
+        ({}, [], "CAPABILITY_IAM"),
+        ({}, ["CAPABILITY_IAM"], ""),
+        ({"RoleName": "named"}, ["CAPABILITY_IAM"], "CAPABILITY_NAMED_IAM"),
+        ({"RoleName": "named"}, ["CAPABILITY_NAMED_IAM"], ""),
+    ],
+)
+def test_iam_resources_need_their_capability(
+    stack: Stack, properties: dict[str, str], given: list[str], needed: str
+) -> None:
+    template = json.loads(json.dumps(WITH_ROLE))
+    template["Resources"]["Role"]["Properties"] |= properties
+    if not needed:
+        assert stack.deploy(json.dumps(template), Capabilities=given) == "CREATE_COMPLETE"
+        return
+    with pytest.raises(ClientError, match=needed) as error:
+        stack.propose(json.dumps(template), Capabilities=given)
+    assert code_of(error) == "InsufficientCapabilitiesException"
+
+
+def test_a_failed_creation_rolls_back(stack: Stack) -> None:
+    stack.aws.fail_resource("create", logical_id="Topic", reason="no topics today")
+    assert stack.deploy(LOGS) == "ROLLBACK_COMPLETE"
+    assert groups(stack.aws) == []
+    assert "no topics today" in reasons(stack)
+    assert stack.happened()[-5:] == [
+        "Topic CREATE_FAILED",
+        "ours ROLLBACK_IN_PROGRESS",
+        "Group DELETE_IN_PROGRESS",
+        "Group DELETE_COMPLETE",
+        "ours ROLLBACK_COMPLETE",
+    ]
+    with pytest.raises(ClientError, match="already exists"):
+        stack.propose(LOGS, "two")
+    stack.client.delete_stack(StackName="ours")
+    assert stack.deploy(LOGS) == "CREATE_COMPLETE"
+
+
+def test_a_failed_creation_deletes_the_stack_if_asked_to(stack: Stack) -> None:
+    stack.aws.fail_resource("create", logical_id="Topic")
+    told = stack.propose(KEPT, OnStackFailure="DELETE")
+    stack.client.execute_change_set(ChangeSetName=told["ChangeSetId"])
+    (deleted,) = stack.client.describe_stacks(StackName=told["StackId"])["Stacks"]
+    assert deleted["StackStatus"] == "DELETE_COMPLETE"
+    assert stack.aws.client("s3").list_buckets()["Buckets"] == []
+    with pytest.raises(ClientError, match="does not exist"):
+        stack.described()
+
+
+def test_a_failure_of_an_api_fails_the_stack_that_calls_it(stack: Stack) -> None:
+    stack.aws.faults.add("denied", service="sns", operation="CreateTopic", inside_stacks=True)
+    assert stack.deploy(LOGS) == "ROLLBACK_COMPLETE"
+    assert any("HandlerErrorCode: AccessDenied" in reason for reason in reasons(stack))
+    stack.aws.client("sns").list_topics()
+
+
+def test_an_update_without_changes_fails_with_amazons_sentence(stack: Stack) -> None:
+    stack.deploy(LOGS)
+    told = stack.propose(LOGS, "two", ChangeSetType="UPDATE")
+    assert (told["Status"], told["ExecutionStatus"]) == ("FAILED", "UNAVAILABLE")
+    assert told["StatusReason"].startswith("The submitted information didn't contain changes.")
+
+
+def test_an_update_tells_what_changes_why_and_to_what(stack: Stack) -> None:
+    stack.deploy(LOGS)
+    parameters = [{"ParameterKey": "Retention", "ParameterValue": "90"}]
+    told = stack.propose(LOGS, "two", ChangeSetType="UPDATE", Parameters=parameters)
+    ((change,),) = [[line["ResourceChange"] for line in told["Changes"]]]
+    assert (change["Action"], change["Replacement"], change["Scope"]) == ("Modify", "False", ["Properties"])
+    (detail,) = change["Details"]
+    assert (detail["ChangeSource"], detail["CausingEntity"]) == ("ParameterReference", "Retention")
+    assert (detail["Target"]["BeforeValue"], detail["Target"]["AfterValue"]) == ("14", "90")
+    assert json.loads(change["AfterContext"])["Properties"] == {"RetentionInDays": "90"}
+    assert stack.execute("two") == "UPDATE_COMPLETE"
+
+
+def test_a_create_only_property_replaces_the_resource_and_what_refers_to_it(stack: Stack) -> None:
+    body = """
+    Resources:
+      Group: {Type: AWS::Logs::LogGroup, Properties: {LogGroupName: NAME}}
+      Filter:
+        Type: AWS::Logs::MetricFilter
+        Properties:
+          LogGroupName: !Ref Group
+          FilterPattern: ERROR
+          MetricTransformations: [{MetricName: Errors, MetricNamespace: App, MetricValue: "1"}]
+    """
+    stack.deploy(body.replace("NAME", "old"))
+    told = stack.propose(body.replace("NAME", "new"), "two", ChangeSetType="UPDATE")
+    group, filter_ = (change["ResourceChange"] for change in told["Changes"])
+    assert (group["Replacement"], group["PolicyAction"]) == ("True", "ReplaceAndDelete")
+    assert group["Details"][0]["Target"]["RequiresRecreation"] == "Always"
+    assert (filter_["Replacement"], filter_["Details"][0]["Evaluation"]) == ("True", "Dynamic")
+    assert stack.execute("two") == "UPDATE_COMPLETE"
+    assert groups(stack.aws) == ["new"]
+
+
+def test_removed_resources_are_deleted_and_kept_ones_stay(stack: Stack) -> None:
+    stack.deploy(KEPT)
+    told = stack.propose("Resources: {Queue: {Type: 'AWS::SQS::Queue'}}", "two", ChangeSetType="UPDATE")
+    lines = [change["ResourceChange"] for change in told["Changes"]]
+    assert [(line["LogicalResourceId"], line["Action"], line.get("PolicyAction")) for line in lines] == [
+        ("Queue", "Add", None),
+        ("Bucket", "Remove", "Retain"),
+        ("Topic", "Remove", "Delete"),
+    ]
+    assert stack.execute("two") == "UPDATE_COMPLETE"
+    assert [b["Name"] for b in stack.aws.client("s3").list_buckets()["Buckets"]] == ["audit-logs"]
+    assert stack.aws.client("sns").list_topics()["Topics"] == []
+
+
+def test_a_failed_update_gives_everything_its_old_values_back(stack: Stack) -> None:
+    stack.deploy(LOGS)
+    before = groups(stack.aws)
+    stack.aws.fail_resource("create", logical_id="Queue")
+    body = LOGS.replace("Default: 14", "Default: 30").replace(
+        "Outputs:", "  Queue: {Type: AWS::SQS::Queue, DependsOn: [Group, Topic]}\nOutputs:"
+    )
+    stack.propose(body, "two", ChangeSetType="UPDATE")
+    assert stack.execute("two") == "UPDATE_ROLLBACK_COMPLETE"
+    (group,) = stack.aws.client("logs").describe_log_groups()["logGroups"]
+    assert ([group["logGroupName"]], group["retentionInDays"]) == (before, 14)
+    assert "QueueUrls" not in stack.aws.client("sqs").list_queues()
+    assert stack.client.get_template(StackName="ours")["TemplateBody"] == LOGS
+
+
+def test_a_rollback_that_fails_says_so(stack: Stack) -> None:
+    stack.deploy(LOGS)
+    stack.aws.fail_resource("create", logical_id="Queue")
+    body = LOGS.replace("Default: 14", "Default: 30").replace(
+        "Outputs:", "  Queue: {Type: AWS::SQS::Queue, DependsOn: Group}\nOutputs:"
+    )
+    stack.propose(body, "two", ChangeSetType="UPDATE")
+    blocked = stack.aws.faults.add(
+        "denied", service="logs", operation="PutRetentionPolicy", inside_stacks=True, when=sets(14)
+    )
+    assert stack.execute("two") == "UPDATE_ROLLBACK_FAILED"
+    stack.aws.faults.remove(blocked)
+    with pytest.raises(ClientError, match="can not be updated"):
+        stack.propose(LOGS, "three", ChangeSetType="UPDATE")
+
+
+def sets(days: int) -> Any:
+    return lambda call: call.params.get("retentionInDays") == days
+
+
+def test_what_is_kept_survives_deletion_and_a_second_stack_takes_it_back(stack: Stack) -> None:
+    stack.deploy(KEPT)
+    stack.client.delete_stack(StackName="ours")
+    s3 = stack.aws.client("s3")
+    assert [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]] == ["audit-logs"]
+    assert stack.aws.client("sns").list_topics()["Topics"] == []
+
+    refused = Stack(stack.aws, "refused")
+    assert refused.deploy(KEPT) == "ROLLBACK_COMPLETE"
+    assert any("already exists" in reason for reason in reasons(refused))
+
+    again = Stack(stack.aws, "again")
+    told = again.propose(KEPT, ImportExistingResources=True)
+    actions = {c["ResourceChange"]["LogicalResourceId"]: c["ResourceChange"]["Action"] for c in told["Changes"]}
+    assert actions == {"Bucket": "Import", "Topic": "Add"}
+    assert again.execute() == "CREATE_COMPLETE"
+    resource = again.client.describe_stack_resource(StackName="again", LogicalResourceId="Bucket")
+    assert resource["StackResourceDetail"]["PhysicalResourceId"] == "audit-logs"
+
+
+def test_a_name_made_by_a_function_is_not_taken_back(stack: Stack) -> None:
+    stack.aws.client("s3").create_bucket(
+        Bucket="audit-logs", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"}
+    )
+    told = stack.propose(KEPT.replace("audit-logs", '!Sub "audit-logs"'), ImportExistingResources=True)
+    assert {change["ResourceChange"]["Action"] for change in told["Changes"]} == {"Add"}
+
+
+def test_a_resource_nobody_owns_is_adopted_by_an_import_and_then_changed(stack: Stack) -> None:
+    stack.aws.client("logs").create_log_group(logGroupName="theirs")
+    body = """
+    Resources:
+      Group:
+        Type: AWS::Logs::LogGroup
+        DeletionPolicy: Retain
+        Properties: {LogGroupName: theirs}
+    """
+    wanted = {
+        "ResourceType": "AWS::Logs::LogGroup",
+        "LogicalResourceId": "Group",
+        "ResourceIdentifier": {"LogGroupName": "theirs"},
+    }
+    told = stack.propose(body, ChangeSetType="IMPORT", ResourcesToImport=[wanted])
+    assert [change["ResourceChange"]["Action"] for change in told["Changes"]] == ["Import"]
+    assert stack.execute() == "IMPORT_COMPLETE"
+    changed = body.replace("LogGroupName: theirs", "LogGroupName: theirs, RetentionInDays: 30")
+    stack.propose(changed, "two", ChangeSetType="UPDATE")
+    assert stack.execute("two") == "UPDATE_COMPLETE"
+    (group,) = stack.aws.client("logs").describe_log_groups()["logGroups"]
+    assert group["retentionInDays"] == 30
+    stack.client.delete_stack(StackName="ours")
+    assert groups(stack.aws) == ["theirs"]
+
+
+def test_deletion_that_fails_leaves_the_stack_and_can_be_repeated(stack: Stack) -> None:
+    stack.deploy(LOGS)
+    stack.aws.fail_resource("delete", logical_id="Group")
+    stack.client.delete_stack(StackName="ours", ClientRequestToken="a")
+    assert stack.status == "DELETE_FAILED"
+    stack.client.delete_stack(StackName="ours")
+    assert groups(stack.aws) == []
+
+
+def test_a_protected_stack_is_not_deleted(stack: Stack) -> None:
+    stack.deploy(LOGS)
+    stack.client.update_termination_protection(StackName="ours", EnableTerminationProtection=True)
+    with pytest.raises(ClientError, match="TerminationProtection"):
+        stack.client.delete_stack(StackName="ours")
+    assert stack.status == "CREATE_COMPLETE"
+
+
+def test_stacks_can_take_their_time(stack: Stack) -> None:
+    stack.propose(LOGS)
+    stack.aws.stacks_take(0.2)
+    assert stack.execute(ClientRequestToken="a") == "CREATE_IN_PROGRESS"
+    with pytest.raises(ClientError) as error:
+        stack.execute(ClientRequestToken="b")
+    assert code_of(error) == "InvalidChangeSetStatus"
+    time.sleep(0.25)
+    assert stack.status == "CREATE_COMPLETE"
+
+
+def test_a_certificate_without_a_zone_waits_for_somebody_to_write_its_record(stack: Stack) -> None:
+    zone = stack.aws.client("route53").create_hosted_zone(Name="example.com", CallerReference="1")["HostedZone"]["Id"]
+    body = """
+    Resources:
+      Certificate:
+        Type: AWS::CertificateManager::Certificate
+        Properties: {DomainName: www.example.com, ValidationMethod: DNS}
+    """
+    assert stack.deploy(body) == "CREATE_IN_PROGRESS"
+    (told,) = [reason for reason in reasons(stack) if reason.startswith("Content of DNS Record is")]
+    name, value = (told.split(f"{part}: ")[1].split(",")[0].rstrip("}") for part in ("Name", "Value"))
+    record = {"Name": name, "Type": "CNAME", "TTL": 60, "ResourceRecords": [{"Value": value}]}
+    stack.aws.client("route53").change_resource_record_sets(
+        HostedZoneId=zone, ChangeBatch={"Changes": [{"Action": "CREATE", "ResourceRecordSet": record}]}
+    )
+    assert stack.status == "CREATE_COMPLETE"
+
+
+def test_a_zone_of_another_account_cannot_validate_a_certificate(stack: Stack) -> None:
+    route53 = stack.aws.client("route53", account_id="222222222222")
+    zone = route53.create_hosted_zone(Name="example.com", CallerReference="1")["HostedZone"]["Id"]
+    body = f"""
+    Resources:
+      Certificate:
+        Type: AWS::CertificateManager::Certificate
+        Properties:
+          DomainName: www.example.com
+          ValidationMethod: DNS
+          DomainValidationOptions:
+            - {{DomainName: www.example.com, HostedZoneId: {zone.removeprefix("/hostedzone/")}}}
+    """
+    assert stack.deploy(body) == "ROLLBACK_COMPLETE"
+    assert stack.aws.client("acm").list_certificates()["CertificateSummaryList"] == []
+
+
+def test_drift_is_what_somebody_changed_by_hand(stack: Stack) -> None:
+    stack.deploy(LOGS)
+    (group,) = groups(stack.aws)
+    stack.aws.client("logs").put_retention_policy(logGroupName=group, retentionInDays=1)
+    detection = stack.client.detect_stack_drift(StackName="ours")["StackDriftDetectionId"]
+    told = stack.client.describe_stack_drift_detection_status(StackDriftDetectionId=detection)
+    assert (told["StackDriftStatus"], told["DriftedStackResourceCount"]) == ("DRIFTED", 1)
+    (drift,) = stack.client.describe_stack_resource_drifts(
+        StackName="ours", StackResourceDriftStatusFilters=["MODIFIED"]
+    )["StackResourceDrifts"]
+    (difference,) = drift["PropertyDifferences"]
+    assert (difference["ExpectedValue"], difference["ActualValue"]) == ("14", "1")
+    stack.aws.client("logs").delete_log_group(logGroupName=group)
+    stack.client.detect_stack_drift(StackName="ours")
+    drifts = stack.client.describe_stack_resource_drifts(StackName="ours")["StackResourceDrifts"]
+    assert {drift["LogicalResourceId"]: drift["StackResourceDriftStatus"] for drift in drifts} == {
+        "Group": "DELETED",
+        "Topic": "IN_SYNC",
+    }
+
+
+def test_a_stack_can_do_no_more_than_its_role(stack: Stack) -> None:
+    trust = {
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Effect": "Allow", "Principal": {"Service": "cloudformation.amazonaws.com"}, "Action": "sts:AssumeRole"}
+        ],
+    }
+    iam = stack.aws.client("iam")
+    role = iam.create_role(RoleName="deploy", AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"]
+    policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "logs:*", "Resource": "*"}]}
+    iam.put_role_policy(RoleName="deploy", PolicyName="logs", PolicyDocument=json.dumps(policy))
+    with stack.aws.enforce_iam():
+        assert stack.deploy(LOGS, RoleARN=role) == "ROLLBACK_COMPLETE"
+    assert any("sns:CreateTopic" in reason for reason in reasons(stack))
+    assert groups(stack.aws) == []
+
+
+def test_changed_stack_tags_reach_the_resources(stack: Stack) -> None:
+    stack.deploy(LOGS, Tags=[{"Key": "owner", "Value": "us"}])
+    told = stack.propose(LOGS, "two", ChangeSetType="UPDATE", Tags=[{"Key": "owner", "Value": "them"}])
+    assert {tuple(change["ResourceChange"]["Scope"]) for change in told["Changes"]} == {("Tags",)}
+    assert stack.execute("two") == "UPDATE_COMPLETE"
+    (topic,) = stack.aws.client("sns").list_topics()["Topics"]
+    tags = stack.aws.client("sns").list_tags_for_resource(ResourceArn=topic["TopicArn"])["Tags"]
+    assert {"Key": "owner", "Value": "them"} in tags
+
+
+def test_parameters_are_checked(stack: Stack) -> None:
+    body = "Parameters: {Name: {Type: String, AllowedPattern: '[a-z]+'}}\n" + KEPT.lstrip()
+    with pytest.raises(ClientError, match="must have values"):
+        stack.propose(body)
+    with pytest.raises(ClientError, match="must match pattern"):
+        stack.propose(body, Parameters=[{"ParameterKey": "Name", "ParameterValue": "A1"}])
+    with pytest.raises(ClientError, match="do not exist in the template"):
+        stack.propose(KEPT, Parameters=[{"ParameterKey": "Name", "ParameterValue": "x"}])
+
+
+def test_functions_resolve_as_in_cloudformation(stack: Stack) -> None:
+    stack.aws.client("ssm").put_parameter(Name="/size", Type="String", Value="big")
+    body = """
+    Parameters:
+      Ports: {Type: CommaDelimitedList, Default: "80,443"}
+    Mappings:
+      Sizes: {eu-central-1: {disk: "20"}}
+    Conditions:
+      Here: !Equals [!Ref AWS::Region, eu-central-1]
+      Nowhere: !Not [!Condition Here]
+    Resources:
+      Topic: {Type: AWS::SNS::Topic, Properties: {TopicName: named}}
+      Never: {Type: AWS::SNS::Topic, Condition: Nowhere}
+    Outputs:
+      A: {Value: !Sub ["${Prefix}-${Topic.TopicName}-${!literal}", {Prefix: !Select [1, !Ref Ports]}]}
+      B: {Value: !Join [":", [!FindInMap [Sizes, !Ref AWS::Region, disk], !If [Here, x, y]]]}
+      C: {Value: !Select [2, !Cidr [10.0.0.0/16, 4, 8]]}
+      D: {Value: !Base64 text}
+      E: {Value: "{{resolve:ssm:/size}}"}
+      F: {Value: !Select [0, !GetAZs ""]}
+      G: {Value: !GetAtt Topic.TopicArn}
+      H: {Value: nothing, Condition: Nowhere}
+    """
+    assert stack.deploy(body) == "CREATE_COMPLETE"
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.described()["Outputs"]}
+    assert outputs == {
+        "A": "443-named-${literal}",
+        "B": "20:x",
+        "C": "10.0.2.0/24",
+        "D": "dGV4dA==",
+        "E": "big",
+        "F": "eu-central-1a",
+        "G": "arn:aws:sns:eu-central-1:123456789012:named",
+    }
 
 
 def test_every_type_of_the_catalogue_has_a_row() -> None:

@@ -18,7 +18,7 @@ from passmuster.model.report import CheckResult, Report
 from passmuster.model.verdict import Phase, Status
 from passmuster.remediation.catalogue import Remediations
 from passmuster.remediation.definition import Target
-from passmuster.remediation.rendering import Blocked, Owner, Proposal, proposals
+from passmuster.remediation.rendering import Blocked, Owner, Proposal, awaited, proposals
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,25 +66,18 @@ def plan(
     offered = [p for definition in remediations for p in proposals(definition, report, snapshot, owner, inputs)]
     ordered = list(_ordered(offered))
     results = {r.id: r for r in report.checks}
+    now = dict(results)
     steps: list[Step] = []
     covered = {check for p in offered if p.blocked is None for check in p.fixes}
     for proposal in ordered:
-        unmet = tuple(c for c in proposal.definition.requires if _waits(results, c))
         if proposal.blocked is None:
             for check_id in proposal.fixes:
                 if check_id in results:
                     results[check_id] = _after(results[check_id], proposal)
         values = tuple(results.values())
-        waiting = tuple(c for c in proposal.definition.requires if _waits({r.id: r for r in report.checks}, c))
-        steps.append(Step(proposal, scoring.level(values), scoring.score(values), waiting or unmet))
+        steps.append(Step(proposal, scoring.level(values), scoring.score(values), awaited(proposal, now)))
     by_hand = tuple(r for r in report.checks if r.status is Status.FAIL and not r.disabled and r.id not in covered)
     return Plan(tuple(steps), by_hand)
-
-
-def _waits(results: Mapping[str, CheckResult], check_id: str) -> bool:
-    """Whether a required check does not pass. A check that is not judged cannot be waited for."""
-    result = results.get(check_id)
-    return result is not None and not result.disabled and result.status in (Status.FAIL, Status.UNKNOWN)
 
 
 def _ordered(offered: Sequence[Proposal]) -> Iterator[Proposal]:

@@ -171,6 +171,11 @@ class Fleet:
         with self._lock:
             self._figures.pop(report, None)
 
+    def drop_policy(self, policy: Key) -> None:
+        """The policy is gone, and the series of its reports with it, whenever the reports themselves go."""
+        with self._lock:
+            self._figures = {key: known for key, known in self._figures.items() if known.policy != policy}
+
     def put_remediation(self, key: Key, phase: str, state: str) -> None:
         """A remediation changed its state."""
         with self._lock:

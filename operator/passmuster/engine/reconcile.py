@@ -117,8 +117,8 @@ class Reconciler:
         """The figures of one stored report."""
         policy = Key(POLICIES, key.namespace, body["spec"]["policyRef"]["name"])
         owner = self._services.cache.get(policy)
-        target = (owner or {}).get("spec", {}).get("minimumScore")
-        self._services.fleet.put(key, Figures.of(policy, body, target))
+        if owner is not None:
+            self._services.fleet.put(key, Figures.of(policy, body, owner["spec"].get("minimumScore")))
 
     def known(self, key: Key, account_id: str) -> _Known:
         """The memory of one account under one policy."""
@@ -136,6 +136,7 @@ class Reconciler:
         return self._remediator
 
     def _forget(self, key: Key) -> None:
+        self._services.fleet.drop_policy(key)
         with self._lock:
             for entry in [entry for entry in self._known if entry[0] == key]:
                 del self._known[entry]

@@ -41,8 +41,8 @@ from passmuster.engine.tenancy import Governed
 from passmuster.engine.windows import open_now
 from passmuster.model.errors import ChangeFailed, ChangeRefused
 from passmuster.model.report import Report
-from passmuster.model.verdict import Mode, Status, level_order
-from passmuster.remediation.rendering import EXECUTABLE, Named, Proposal, digest_of, fixed
+from passmuster.model.verdict import Mode, level_order
+from passmuster.remediation.rendering import EXECUTABLE, Named, Proposal, awaited, digest_of, fixed
 
 BEFORE = frozenset({State.PROPOSED, State.AWAITING_APPROVAL, State.SCHEDULED, State.BLOCKED})
 """States in which nothing was done in AWS."""
@@ -212,12 +212,7 @@ class _Life:
         """Why an approved change does not begin now, None if it may."""
         governed, spec = self._situation.governed, self.object.spec
         rules = governed.policy.spec.remediation
-        results = {r.id: r for r in self._situation.report.checks}
-        unmet = [
-            c
-            for c in step.proposal.definition.requires
-            if c in results and not results[c].disabled and results[c].status in (Status.FAIL, Status.UNKNOWN)
-        ]
+        unmet = awaited(step.proposal, {r.id: r for r in self._situation.report.checks})
         if governed.account.spec.remediation_role_arn is None:
             message = f"The AWSAccount {governed.account.metadata.name} has no remediationRoleArn: nothing is executed"
             return ConditionReason.REMEDIATION_ROLE_MISSING, message

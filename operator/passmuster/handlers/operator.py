@@ -255,6 +255,7 @@ class Operator:
         elif key.plural == REMEDIATIONS:
             self._fleet.drop_remediation(key)
         elif key.plural == POLICIES:
+            self._fleet.drop_policy(key)
             self.queue.forget(key)
             for account, _ in self.cache.all(ACCOUNTS):
                 self.queue.add(account)

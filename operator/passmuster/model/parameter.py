@@ -70,15 +70,21 @@ class Parameter:
             case Stricter.HIGHER:
                 return bool(value >= floor)
             case Stricter.MORE:
-                return set(floor) <= set(value)
+                return _members(floor) <= _members(value)
             case Stricter.FEWER:
-                return set(value) <= set(floor)
+                return _members(value) <= _members(floor)
             case Stricter.LATER:
                 return self.choices.index(value) >= self.choices.index(floor)
             case Stricter.TRUE:
                 return bool(value) or not floor
             case Stricter.SAME:
                 return True
+
+
+def _members(value: Value) -> set[str]:
+    """What a list or a map holds, comparably; an entry of a map is its key with its value."""
+    members = value.items() if isinstance(value, Mapping) else value
+    return {repr(sorted(one.items()) if isinstance(one, Mapping) else one) for one in members}
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,7 @@ class Proposal:
     """One change, ready to be shown, approved and made.
 
     `name` is that of the Remediation object, `stack` that of the CloudFormation stack: both stable whatever the intent.
+    `subject` is the load balancer that the change is about, where it is about one, else the target.
     """
 
     definition: Definition
@@ -67,6 +68,7 @@ class Proposal:
     account_id: str
     region: str
     target: str
+    subject: str
     findings: tuple[Named, ...]
     parameters: Mapping[str, str]
     tags: Mapping[str, str]
@@ -174,6 +176,7 @@ def _proposal(
         account_id=report.account_id,
         region=region,
         target=target,
+        subject=finding.facts.get("loadBalancerArn", target),
         findings=findings,
         parameters=values,
         tags=tags,
@@ -255,6 +258,28 @@ class _Sources:
         if inputs:
             return Blocked("InputMissing", f"set spec.remediation.inputs.{inputs[0]} in the policy")
         return Blocked("FactMissing", f"the account does not tell {' or '.join(filling.sources)}; do this one by hand")
+
+
+def awaited(proposal: Proposal, results: Mapping[str, CheckResult]) -> tuple[str, ...]:
+    """The checks the proposal requires that do not pass yet for its subject; what fails elsewhere is not waited for.
+
+    A check that is disabled or not judged cannot be waited for.
+    """
+    return tuple(
+        check
+        for check in proposal.definition.requires
+        if check in results
+        and not results[check].disabled
+        and any(_in_the_way(finding, proposal) for finding in results[check].findings)
+    )
+
+
+def _in_the_way(finding: Finding, proposal: Proposal) -> bool:
+    open_failure = finding.status is Status.FAIL and finding.waived_by is None
+    about = (finding.resource, finding.facts.get("loadBalancerArn"))
+    return (open_failure or finding.status is Status.UNKNOWN) and (
+        proposal.subject in about or proposal.account_id in (finding.resource, proposal.subject)
+    )
 
 
 def digest_of(value: object) -> str:

@@ -26,6 +26,7 @@ from botocore.config import Config
 from botocore.session import Session
 from moto import settings
 from moto.core.base_backend import BackendDict
+from moto.core.model_instances import reset_model_data
 from moto.iam.models import iam_backends
 from moto.sts.models import sts_backends
 
@@ -78,6 +79,12 @@ def install() -> None:
     traffic.add_old_policies()
 
 
+def _forget_moto() -> None:
+    """Drop moto's state, and the lists in which it remembers every object it ever made."""
+    BackendDict.reset()
+    reset_model_data()
+
+
 def keep_on_loopback(client: Any) -> None:
     """Let a client reach the simulated AWS also where botocore puts the account in front of the host (S3 Control)."""
     client.meta.events.register("before-sign.s3-control", _drop_host_prefix)
@@ -117,7 +124,7 @@ class SimulatedAWS:
         with contextlib.ExitStack() as undo:
             undo.callback(self.stop)
             install()
-            BackendDict.reset()
+            _forget_moto()
             self._engine = engine.Engine(catalogue.kinds())
             emulated = {**sts.OPERATIONS, **services.operations(), **CloudFormation(self._engine).operations()}
             self._front = front.Front(emulated, before_each=[self._engine.advance_all])
@@ -137,7 +144,7 @@ class SimulatedAWS:
         for client in self._clients.values():
             client.close()
         self._clients.clear()
-        BackendDict.reset()
+        _forget_moto()
         self._server = self._front = self._engine = None
         _running.release()
 
@@ -145,7 +152,7 @@ class SimulatedAWS:
         """Back to fresh accounts: no resources, faults, overlays or requests; `client`s stay usable."""
         self._running_front.forget()
         self._running_engine.forget()
-        BackendDict.reset()
+        _forget_moto()
 
     def _warm_up(self) -> None:
         for service, operation in _WARMED:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from passmuster.checks.declaration import Controls, check
 from passmuster.inventory.call import Call
 from passmuster.inventory.operations.apigateway import REST_APIS, STAGES
-from passmuster.inventory.operations.cloudfront import DISTRIBUTIONS
+from passmuster.inventory.operations.cloudfront import DISTRIBUTIONS, caches
 from passmuster.inventory.operations.elasticache import REPLICATION_GROUPS, SERVERLESS_CACHES, SINGLE_CLUSTERS
 from passmuster.inventory.snapshot import Row, View, first_of
 from passmuster.model.evidence import Evidence
@@ -69,8 +69,8 @@ def caching_layer(view: View, parameters: Parameters, evidence: Evidence) -> Ite
     """A database that answers the same question a thousand times a second is paid for a thousand answers.
 
     Any one cache that is available in a governed region is enough: ElastiCache of every kind, MemoryDB, DynamoDB
-    Accelerator, an enabled distribution, or the cache of an API stage. If there are only caches that are being made or
-    changed, the answer is in transit. How often a cache is hit is not judged.
+    Accelerator, an enabled distribution that caches anything at all, or the cache of an API stage. If there are only
+    caches that are being made or changed, the answer is in transit. How often a cache is hit is not judged.
     """
     kind = first_of(KINDS, lambda call: any(_status(row) in AVAILABLE for row in view.rows(call)))
     if kind is not None:
@@ -100,7 +100,7 @@ def caching_layer(view: View, parameters: Parameters, evidence: Evidence) -> Ite
 def _status(cache: Row) -> str:
     """The status of a cache in lower case; empty for what is switched off."""
     if cache.call == DISTRIBUTIONS:
-        return str(cache.get("Status", "Deployed")).lower() if cache.get("Enabled") else ""
+        return str(cache.get("Status", "Deployed")).lower() if cache.get("Enabled") and caches(cache) else ""
     if cache.call == STAGES:
         return str(cache.get("cacheClusterStatus") or "").lower() if cache.get("cacheClusterEnabled") else ""
     return str(cache.get("Status") or cache.get("CacheClusterStatus") or "").lower()

@@ -190,19 +190,27 @@ class _Moto(DomainDispatcherApplication):  # type: ignore[misc]  # moto is not t
 
     def __init__(self) -> None:
         super().__init__(_backend_app)
+        self._modules = frozenset(list_of_moto_modules())
+        self._backends: dict[str, Any] = {}
 
     def get_backend_for_host(self, host: str | None) -> Any:
-        if host is None or host in ("moto_api", "instance_metadata") or host in list_of_moto_modules():
+        if host is None or host == "moto_api" or host in self._modules:
             return host
-        known = (backend for backend, pattern in self.backend_url_patterns if pattern.match(f"http://{host}"))
-        return next(known, None)
+        if host not in self._backends:
+            known = (backend for backend, pattern in self.backend_url_patterns if pattern.match(f"http://{host}"))
+            self._backends[host] = next(known, None)
+        return self._backends[host]
 
     def get_application(self, environ: dict[str, Any]) -> Any:
-        host = self.infer_service_region_host(environ, environ.get("PATH_INFO", ""))
-        moto_api = _PASSED_ON.match(environ.get("PATH_INFO", ""))
-        if host is not None and not moto_api and self.get_backend_for_host(host) is None:
+        path = environ.get("PATH_INFO", "")
+        inferred = "moto_api" if _PASSED_ON.match(path) else self.infer_service_region_host(environ, path)
+        backend = self.get_backend_for_host(inferred or "s3.us-east-1.amazonaws.com")
+        if backend is None:
             return _failure("NotImplementedError", "no such service")
-        return super().get_application(environ)
+        with self.lock:
+            if backend not in self.app_instances:
+                self.app_instances[backend] = self.create_app(backend)
+            return self.app_instances[backend]
 
     def answer(self, environ: dict[str, Any], body: bytes) -> wire.Answer:
         fresh = {**environ, "wsgi.input": wire.stream(body), "CONTENT_LENGTH": str(len(body))}

@@ -477,12 +477,12 @@ def _change_set(handling: Handling) -> tuple[Stack, ChangeSet]:
     wanted, name = str(handling.params["ChangeSetName"]), handling.params.get("StackName")
     if not wanted.startswith("arn:") and not name:
         raise invalid("StackName must be specified if ChangeSetName is not specified as an ARN.")
-    if name and model.find(handling.place, str(name)) is None:
+    named = model.find(handling.place, str(name)) if name else None
+    if name and named is None:
         raise AWSError("ChangeSetNotFound", f"Stack [{name}] does not exist", 404)
-    for stack in model.all_stacks(handling.place):
+    for stack in [named] if named else model.all_stacks(handling.place):
         for change_set in stack.change_sets.values():
-            named = change_set.name == wanted and name in (stack.name, stack.stack_id)
-            if change_set.id == wanted or named:
+            if wanted in (change_set.id, change_set.name if named else change_set.id):
                 return stack, change_set
     raise AWSError("ChangeSetNotFound", f"ChangeSet [{wanted}] does not exist", 404)
 

@@ -128,8 +128,8 @@ class _Preview:
             scope=scope + parts,
             details=details,
             policy_action=_replaces(resource) if always == "Always" else "",
-            before=_context(resource.definition, resource.properties),
-            after=_context(definition, new),
+            before=_context(resource.definition, _written(kind, resource, resource.properties)),
+            after=_context(definition, _written(kind, resource, new)),
         )
 
     def _detail(
@@ -165,6 +165,12 @@ class _Preview:
             if reference in self.renewed:
                 return {"Evaluation": "Dynamic", "ChangeSource": "ResourceReference", "CausingEntity": reference}
         return {"Evaluation": "Static", "ChangeSource": "DirectModification"}
+
+
+def _written(kind: Kind, resource: Resource, properties: Properties) -> Properties:
+    """The properties that a template gives: a generated name is not one of them."""
+    hidden = kind.name_property if resource.generated_name else ""
+    return {name: value for name, value in properties.items() if name != hidden}
 
 
 def _replaces(resource: Resource) -> str:

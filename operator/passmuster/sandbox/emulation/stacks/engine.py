@@ -317,8 +317,10 @@ class Engine:
         try:
             if not holds(resolver, definition):
                 return
-            properties = self._resolved(resolver, definition)
+            properties = self._resolved(resolver, logical_id, definition)
         except AWSError as error:
+            failed = existing or Resource(logical_id, definition["Type"])
+            stack.resource_became(failed, "UPDATE_FAILED" if existing else "CREATE_FAILED", error.message)
             raise ResourceFailed(logical_id, error.message) from error
         if logical_id in request.imports and existing is None:
             self._import(stack, request, logical_id)
@@ -328,12 +330,12 @@ class Engine:
         else:
             yield from self._modify(stack, existing, definition, properties, replaced, old_tags)
 
-    def _resolved(self, resolver: templates.Resolver, definition: Mapping[str, Any]) -> Properties:
+    def _resolved(self, resolver: templates.Resolver, logical_id: str, definition: Mapping[str, Any]) -> Properties:
         properties: Properties = resolver.value(definition.get("Properties", {}))
         problems = self.kinds[definition["Type"]].schema.problems(properties)
         if problems:
-            name = definition["Type"]
-            raise AWSError("ValidationError", f"Properties validation failed for {name}: {'; '.join(problems)}")
+            message = f"Properties validation failed for resource {logical_id} with message: [{', '.join(problems)}]"
+            raise AWSError("ValidationError", message)
         return properties
 
     def _create(self, stack: Stack, resource: Resource) -> Iterator[str]:
@@ -387,7 +389,7 @@ class Engine:
 
     def _import(self, stack: Stack, request: Request, logical_id: str) -> None:
         definition = request.template.resources[logical_id]
-        properties = self._resolved(self.resolver(stack, request), definition)
+        properties = self._resolved(self.resolver(stack, request), logical_id, definition)
         kind = self.kinds[definition["Type"]]
         resource = Resource(logical_id, kind.type_name, request.imports[logical_id], properties, definition)
         resource.imported = True

@@ -1,0 +1,393 @@
+"""What holds for every check, whoever wrote it: metadata, fixtures, parameters, and the calls that are made for it.
+
+No check is named here; `readiness_catalogue.yaml` says what the design decided about each.
+"""
+
+from __future__ import annotations
+
+import ast
+import gzip
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping
+from datetime import timedelta
+from functools import lru_cache
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import botocore.session
+import pytest
+import yaml
+
+from cases import FOLDER, MergedAccount, cases_of, every_case
+from passmuster.aws.transport import Tokens
+from passmuster.checks import catalogue
+from passmuster.checks.catalogue import load
+from passmuster.checks.declaration import Check
+from passmuster.checks.judge import calls_of, distinct_calls
+from passmuster.inventory.call import Call, Where, union
+from passmuster.inventory.snapshot import Snapshot
+from passmuster.model.errors import CheckNotFound
+from passmuster.model.parameter import Kind, Parameter, Stricter
+from replay import collect
+
+CHECKS = [pytest.param(check, id=check.id) for check in load()]
+PARAMETERS = [
+    pytest.param(check, parameter, id=f"{check.id}.{parameter.name}")
+    for check in load()
+    for parameter in check.parameters
+]
+CALLS = [pytest.param(call, id=f"{call.name}-{n}") for n, call in enumerate(union(distinct_calls(load())))]
+DESIGNED: dict[str, dict[str, Any]] = yaml.safe_load((Path(__file__).parent / "readiness_catalogue.yaml").read_text())
+LONGEST = 250
+LONGER = {
+    "automated-backups": 270,
+    "connection-pooling": 300,
+    "encryption-at-rest": 300,
+    "golden-signal-alarms": 360,
+    "tls-certificates-valid": 460,
+}
+"""Modules that are longer than a check should be, and may not grow."""
+
+READING = re.compile(r"(BatchGet|Describe|Get|List|Lookup|Search)[A-Z]\w+")
+FORBIDDEN = {
+    "secretsmanager:GetSecretValue",
+    "secretsmanager:BatchGetSecretValue",
+    "ssm:GetParameter",
+    "ssm:GetParameters",
+    "ssm:GetParametersByPath",
+    "ssm:GetParameterHistory",
+    "lambda:GetFunction",
+    "iam:GetCredentialReport",
+    "s3:GetObject",
+    "dynamodb:GetItem",
+    "sts:GetSessionToken",
+    "sts:GetFederationToken",
+    "ecr:GetAuthorizationToken",
+    "ec2:GetPasswordData",
+    "rds:DownloadDBLogFilePortion",
+    "logs:GetLogEvents",
+}
+"""Reads that bring secrets or people's data."""
+
+
+# the catalogue --------------------------------------------------------------------------------------------------------
+
+
+def test_no_check_is_outside_the_designed_catalogue() -> None:
+    assert {check.id for check in load()} <= set(DESIGNED)
+
+
+def test_the_designed_catalogue_has_73_items() -> None:
+    assert len(DESIGNED) == len({row["item"] for row in DESIGNED.values()}) == 73
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_a_check_is_what_the_design_says(check: Check) -> None:
+    designed = {"optional": False, "attestation": None, "parameters": [], **DESIGNED[check.id]}
+    is_of_the_bill = designed.pop("item").startswith("CST-")
+    assert {
+        "category": str(check.category),
+        "phase": str(check.phase),
+        "severity": str(check.severity),
+        "fix": "".join(check.fix),
+        "optional": check.optional,
+        "attestation": check.attestable.days if check.attestable else None,
+        "parameters": [parameter.name for parameter in check.parameters],
+    } == designed
+    assert check.payer == is_of_the_bill
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_a_check_stands_where_its_id_and_category_say(check: Check) -> None:
+    assert check.module == f"passmuster.checks.{check.category.lower()}.{check.id.replace('-', '_')}"
+    assert re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)+", check.id)
+    declared = [v for v in vars(import_module(check.module)).values() if isinstance(v, Check)]
+    assert declared == [check], "one file, one check"
+
+
+def test_ids_and_titles_are_unique() -> None:
+    checks = list(load())
+    assert len({check.id for check in checks}) == len({check.title for check in checks}) == len(checks)
+
+
+def test_an_unknown_id_is_answered_with_the_nearest_ones() -> None:
+    known = next(iter(load())).id
+    with pytest.raises(CheckNotFound, match=known):
+        load().get(known[:-1])
+    assert known in load()
+    assert "no-such-check" not in load()
+
+
+def test_the_catalogue_is_ordered_by_phase_and_has_a_version() -> None:
+    orders = [check.phase.order for check in load()]
+    assert orders == sorted(orders)
+    assert load().version == catalogue.VERSION
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_a_check_says_why_it_matters(check: Check) -> None:
+    module = import_module(check.module)
+    assert re.fullmatch(r"[A-Z][^.]{8,58}[^.\s]", check.title), "a title is a short sentence without a full stop"
+    assert module.__doc__
+    assert module.__doc__.strip()
+    assert len(check.description.split()) >= 8, "the docstring says why the check matters and how it judges"
+    assert not re.search(r"\b(TODO|FIXME|XXX)\b", Path(module.__file__ or "").read_text())
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_a_check_is_short(check: Check) -> None:
+    path = Path(import_module(check.module).__file__ or "")
+    assert len(path.read_text().splitlines()) <= LONGER.get(check.id, LONGEST)
+
+
+def test_no_module_is_excused_for_its_length_any_longer_than_it_needs() -> None:
+    lengths = {check.id: len(Path(import_module(check.module).__file__ or "").read_text().splitlines()) for check in load()}
+    assert {check_id for check_id in LONGER if lengths.get(check_id, LONGEST + 1) <= LONGEST} == set()
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_a_check_looks_at_no_other_check_and_reads_no_clock(check: Check) -> None:
+    tree = ast.parse(Path(import_module(check.module).__file__ or "").read_text())
+    imported = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert not [m for m in imported if m.startswith("passmuster.checks") and m != "passmuster.checks.declaration"]
+    called = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    assert not called & {"now", "utcnow", "today"} - {"now"}, "time is an argument"
+    assert "datetime.now" not in ast.unparse(tree)
+
+
+# mappings to frameworks -----------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=1)
+def managed_rules() -> frozenset[str]:
+    """The AWS Config managed rules that moto's copy of AWS's list has."""
+    moto = Path(find_spec("moto").origin or "").parent  # type: ignore[union-attr]  # not imported: that takes a second
+    packed = (moto / "config" / "resources" / "aws_managed_rules.json.gz").read_bytes()
+    return frozenset(json.loads(gzip.decompress(packed))["ManagedRules"])
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_controls_are_names_that_exist(check: Check) -> None:
+    assert set(check.controls.config) <= managed_rules()
+    assert all(re.fullmatch(r"[A-Z][A-Za-z0-9]+\.[1-9]\d?\d?", name) for name in check.controls.security_hub)
+    assert all(
+        re.fullmatch(r"(OPS|SEC|REL|PERF|COST|SUS)(0[1-9]|1[0-3])(-BP\d\d)?", name)
+        for name in check.controls.well_architected
+    )
+    for names in (check.controls.config, check.controls.security_hub, check.controls.well_architected):
+        assert len(set(names)) == len(names)
+
+
+# fixtures -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_a_check_has_a_case_for_every_answer_it_can_give(check: Check) -> None:
+    wanted = {"Pass", "Fail", "Unknown"} | ({"NotApplicable"} if check.nothing else set())
+    assert wanted <= {case.expect for case in cases_of(check)}
+    assert (FOLDER / f"{check.id}.yaml").is_file()
+
+
+def test_every_fixture_belongs_to_a_check_and_its_cases_have_names_of_their_own() -> None:
+    assert {path.stem for path in FOLDER.glob("*.yaml")} == {case.check_id for case in every_case()}
+    assert {case.check_id for case in every_case()} <= {check.id for check in load()}
+    names = Counter((case.check_id, case.name) for case in every_case())
+    assert [name for name, times in names.items() if times > 1] == []
+
+
+# parameters -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("check", "parameter"), PARAMETERS)
+def test_a_default_is_a_value_that_a_policy_could_set(check: Check, parameter: Parameter) -> None:
+    assert parameter.default is None or fits(parameter, parameter.default)
+    assert re.fullmatch(r"[a-z][A-Za-z0-9]*", parameter.name)
+    assert re.fullmatch(r"[A-Z].+\.", parameter.description), "a description is a sentence"
+    assert (parameter.kind is Kind.CHOICE) == bool(parameter.choices)
+    assert [p.name for p in check.parameters].count(parameter.name) == 1
+
+
+@pytest.mark.parametrize(("check", "parameter"), PARAMETERS)
+def test_a_value_is_as_strict_as_itself(check: Check, parameter: Parameter) -> None:
+    if parameter.default is not None:
+        assert parameter.at_least_as_strict(parameter.default, parameter.default)
+    directions = {
+        Kind.INTEGER: {Stricter.LOWER, Stricter.HIGHER},
+        Kind.NUMBER: {Stricter.LOWER, Stricter.HIGHER},
+        Kind.BOOLEAN: {Stricter.TRUE},
+        Kind.STRINGS: {Stricter.MORE, Stricter.FEWER},
+        Kind.INTEGERS: {Stricter.MORE, Stricter.FEWER},
+        Kind.STRING_MAP: {Stricter.MORE, Stricter.FEWER},
+        Kind.STRING_LISTS: {Stricter.MORE, Stricter.FEWER},
+        Kind.METRICS: {Stricter.MORE, Stricter.FEWER},
+        Kind.CHOICE: {Stricter.LATER},
+    }
+    assert parameter.stricter in directions.get(parameter.kind, set()) | {Stricter.SAME}
+    name = parameter.name
+    if re.match(r"max[A-Z]", name) and parameter.kind is not Kind.CHOICE:
+        assert parameter.stricter is Stricter.LOWER
+    if re.match(r"min[A-Z]", name):
+        assert parameter.stricter is Stricter.HIGHER
+
+
+def fits(parameter: Parameter, value: Any) -> bool:
+    def number(found: Any) -> bool:
+        low = parameter.minimum is None or found >= parameter.minimum
+        return low and (parameter.maximum is None or found <= parameter.maximum)
+
+    def text(found: Any) -> bool:
+        return isinstance(found, str) and len(found) <= parameter.max_length
+
+    match parameter.kind:
+        case Kind.INTEGER:
+            return type(value) is int and number(value)
+        case Kind.NUMBER:
+            return type(value) in (int, float) and number(value)
+        case Kind.BOOLEAN:
+            return isinstance(value, bool)
+        case Kind.STRING:
+            return text(value)
+        case Kind.CHOICE:
+            return value in parameter.choices
+        case Kind.STRINGS:
+            return isinstance(value, list) and len(value) <= parameter.max_items and all(map(text, value))
+        case Kind.INTEGERS:
+            return isinstance(value, list) and all(type(one) is int and number(one) for one in value)
+        case Kind.STRING_MAP:
+            return isinstance(value, Mapping) and all(map(text, [*value, *value.values()]))
+        case Kind.STRING_LISTS:
+            return isinstance(value, Mapping) and all(text(k) and all(map(text, v)) for k, v in value.items())
+        case Kind.METRICS:
+            return isinstance(value, list) and all(set(one) == {"namespace", "name"} for one in value)
+
+
+# calls ----------------------------------------------------------------------------------------------------------------
+
+_SESSION = botocore.session.get_session()
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_call_is_a_read_that_brings_no_secret(call: Call) -> None:
+    assert READING.fullmatch(call.operation)
+    assert call.name not in FORBIDDEN
+    assert "WithDecryption" not in call.args
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_call_is_one_that_botocore_knows_with_the_members_it_names(call: Call) -> None:
+    operation = _SESSION.get_service_model(call.service).operation_model(call.operation)
+    given = operation.input_shape.members if operation.input_shape is not None else {}
+    named = {*call.args, *([call.param] if isinstance(call.param, str) and call.param else call.param or ())}
+    assert named <= set(given)
+    required = set(operation.input_shape.required_members) if operation.input_shape is not None else set()
+    assert required <= named, f"{call.name} would be refused without {sorted(required - named)}"
+    if isinstance(call.keep, tuple) and call.keep:
+        row = row_shape(operation.output_shape, call.items)
+        if row is not None:
+            assert set(call.keep) <= set(row.members)
+
+
+def row_shape(shape: Any, items: str) -> Any:
+    """The shape of a row, where `items` is a plain path; None where it is more than that."""
+    for name in items.split("."):
+        plain = name.removesuffix("[]")
+        if not plain:
+            continue
+        if not re.fullmatch(r"\w+", plain) or shape.type_name != "structure":
+            return None
+        shape = shape.members[plain]
+        shape = shape.member if shape.type_name == "list" else shape
+    return shape if shape.type_name == "structure" else None
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_call_whose_answer_has_pages_is_read_to_the_end(call: Call) -> None:
+    client = client_of(call.service)
+    operation = client.meta.service_model.operation_model(call.operation)
+    answered = set(operation.output_shape.members) if operation.output_shape is not None else set()
+    asked = set(operation.input_shape.members) if operation.input_shape is not None else set()
+    following = [name for name in answered if re.search(r"(?i)^next|marker$|token$|^position$", name)]
+    can_be_asked = [name for name in asked if re.search(r"(?i)^next|marker$|token$|^position$", name)]
+    if following and can_be_asked:
+        assert Tokens.of(client, call.operation).pairs, f"{call.name} pages by {following}"
+
+
+@lru_cache(maxsize=100)
+def client_of(service: str) -> Any:
+    return _SESSION.create_client(service, "us-east-1", aws_access_key_id="a", aws_secret_access_key="b")
+
+
+@lru_cache(maxsize=1)
+def whole_account() -> tuple[MergedAccount, Snapshot]:
+    """The account of all fixtures, read for the whole catalogue at once."""
+    transport = MergedAccount()
+    return transport, collect(distinct_calls(load()), transport)
+
+
+def test_a_region_that_a_call_goes_to_is_read_once_for_all_checks() -> None:
+    """No two checks ask the same of AWS in different words: each request of the whole catalogue is sent once."""
+    transport, _ = whole_account()
+    sent = Counter((r.service, r.operation, r.region, json.dumps(r.arguments(), default=str)) for r in transport.asked)
+    assert [request for request, times in sent.items() if times > 1] == []
+    assert len(sent) > len(union(distinct_calls(load()))) / 2
+
+
+def test_the_fixtures_together_make_every_call() -> None:
+    _, snapshot = whole_account()
+    assert list(snapshot.gaps()) == []
+    silent = [call for call in union(distinct_calls(load())) if not snapshot.readings.get(call)]
+    assert [f"{call.name} for a row of {call.each.name}" for call in silent if call.each is not None] == []
+    assert silent == []
+
+
+def test_what_aws_bills_can_be_written_into_a_report() -> None:
+    _, snapshot = whole_account()
+    for call, by_request in snapshot.readings.items():
+        if call.billed:
+            rows = [row for reading in by_request.values() for row in reading.rows]
+            assert rows, f"no fixture answers {call.name}"
+            assert json.loads(json.dumps(rows)) == rows, call.name
+
+
+@lru_cache(maxsize=1)
+def billed_calls() -> tuple[Call, ...]:
+    return tuple(call for call in union(distinct_calls(load())) if call.billed)
+
+
+def test_calls_that_are_billed_are_known_to_be() -> None:
+    for call in union(distinct_calls(load())):
+        if call.service == "ce":
+            assert call.billed >= 0.01, call.name
+            assert (call.freshness or timedelta(0)) >= timedelta(days=7), call.name
+        if call.name == "cloudwatch:GetMetricData":
+            assert call.billed > 0
+            assert (call.freshness or timedelta(0)) >= timedelta(hours=24)
+
+
+def test_looking_at_one_account_costs_less_than_a_dollar_a_month() -> None:
+    """One region, the ordinary account of the design: sixty resources of a kind, two hundred queue-like ones."""
+    monthly = 0.0
+    for call in billed_calls():
+        period = max(call.freshness or timedelta(0), call.max_age or timedelta(0), timedelta(hours=24))
+        requests = 60 if call.each is not None else 1
+        monthly += requests * call.billed * (timedelta(days=30) / period)
+    assert 0 < monthly < 1.0
+
+
+def test_only_billed_and_slow_calls_are_read_more_rarely_than_the_interval() -> None:
+    for call in union(distinct_calls(load())):
+        if call.freshness is not None and call.each is None:
+            assert call.billed or call.freshness >= timedelta(hours=1), call.name
+        if call.scope is Where.GLOBAL:
+            assert not call.region_of or call.each is not None, call.name
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_a_check_declares_what_it_reads_and_the_parents_come_with_it(check: Check) -> None:
+    assert check.calls
+    assert len(set(check.calls)) == len(check.calls), "declared twice"
+    assert {link for call in calls_of(check) for link in call.chain()} <= set(union(distinct_calls(load())))
