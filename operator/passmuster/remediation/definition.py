@@ -40,8 +40,9 @@ class InvalidRemediation(PassmusterError):
     reason = "InvalidRemediation"
 
 
-SOURCES = ("inputs", "facts", "zone", "account")
-"""First words of `from`: a policy's inputs, the finding's facts, the hosted zone of the domain, the account itself."""
+SOURCES = ("inputs", "facts", "zone", "admission", "account")
+"""First words of `from`: a policy's inputs, the finding's facts, the hosted zone of the domain, the security group
+that does not admit a port yet (`admission.443`), the account itself."""
 
 
 @dataclass(frozen=True, slots=True)

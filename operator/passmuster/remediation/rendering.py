@@ -19,6 +19,7 @@ from passmuster.model.parameter import Value
 from passmuster.model.report import CheckResult, Report
 from passmuster.model.verdict import Status
 from passmuster.remediation import template
+from passmuster.remediation.admission import AdmissionUnread, admits
 from passmuster.remediation.definition import Definition, Filling, Place, Target
 from passmuster.remediation.pricing import Cost, cost
 from passmuster.remediation.zones import ZoneRefused, zone_of
@@ -228,6 +229,8 @@ class _Sources:
             except ZoneRefused as error:
                 refused = Blocked(error.reason, str(error))
                 continue
+            except AdmissionUnread as error:
+                raise _Missing(Blocked("FactMissing", str(error))) from error
             if value not in (None, ""):
                 return str(value)
         if filling.optional:
@@ -240,6 +243,7 @@ class _Sources:
             "inputs": lambda: self.inputs.get(name),
             "facts": lambda: self.finding.facts.get(name),
             "zone": lambda: self._zone(name),
+            "admission": lambda: self._admission(int(name)),
             "account": lambda: {"id": self.report.account_id, "partition": self.snapshot.partition}[name],
         }
         return readers[head]()
@@ -250,6 +254,13 @@ class _Sources:
             return None
         zone = zone_of(self.snapshot, str(domain))
         return {"id": zone.id, "name": zone.name}[name]
+
+    def _admission(self, port: int) -> Value:
+        """The group that must be opened for the port; None where there is no group or it is open already."""
+        group = self.finding.facts.get("securityGroupId")
+        if group is None or admits(self.snapshot, self.finding.region, group, port):
+            return None
+        return group
 
     def _unfilled(self, filling: Filling) -> Blocked:
         inputs = [s.partition(".")[2] for s in filling.sources if s.startswith("inputs.")]
