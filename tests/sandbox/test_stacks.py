@@ -88,6 +88,24 @@ TOPIC: dict[str, Any] = {"Topic": {"Type": "AWS::SNS::Topic"}}
 BUCKET: dict[str, Any] = {"Bucket": {"Type": "AWS::S3::Bucket", "Properties": {}}}
 ZONE: dict[str, Any] = {"Zone": {"Type": "AWS::Route53::HostedZone", "Properties": {"Name": "example.com"}}}
 
+ACCELERATED: dict[str, Any] = {
+    "Accelerator": {"Type": "AWS::GlobalAccelerator::Accelerator", "Properties": {"Name": "front"}},
+}
+TESTING_PLAN: dict[str, Any] = {
+    "Plan": {
+        "Type": "AWS::Backup::RestoreTestingPlan",
+        "Properties": {
+            "RestoreTestingPlanName": "monthly",
+            "ScheduleExpression": "cron(0 5 1 * ? *)",
+            "RecoveryPointSelection": {
+                "Algorithm": "LATEST_WITHIN_WINDOW",
+                "IncludeVaults": ["*"],
+                "RecoveryPointTypes": ["SNAPSHOT"],
+            },
+        },
+    }
+}
+
 
 def topic_policy(action: str) -> dict[str, Any]:
     statement = {
@@ -1335,6 +1353,169 @@ ROWS = [
         },
     ),
     Row(
+        "AWS::Backup::RestoreTestingPlan",
+        TESTING_PLAN["Plan"]["Properties"],
+        ("backup", "list_restore_testing_plans", {}),
+        {"RestoreTestingPlans[].ScheduleExpression": ["cron(0 5 1 * ? *)"]},
+        {"ScheduleExpression": "cron(0 5 * * ? *)"},
+        {"RestoreTestingPlans[].ScheduleExpression": ["cron(0 5 * * ? *)"]},
+        gone="RestoreTestingPlans",
+    ),
+    Row(
+        "AWS::Backup::RestoreTestingSelection",
+        {
+            "RestoreTestingPlanName": {"Ref": "Plan"},
+            "RestoreTestingSelectionName": "databases",
+            "IamRoleArn": {"Fn::GetAtt": ["Role", "Arn"]},
+            "ProtectedResourceType": "RDS",
+            "ProtectedResourceArns": ["*"],
+        },
+        ("backup", "list_restore_testing_selections", {"RestoreTestingPlanName": "monthly"}),
+        {"RestoreTestingSelections[].ProtectedResourceType": ["RDS"]},
+        needs=TESTING_PLAN | ROLE,
+    ),
+    Row(
+        "AWS::FIS::ExperimentTemplate",
+        {
+            "Description": "fail over the database",
+            "RoleArn": {"Fn::GetAtt": ["Role", "Arn"]},
+            "StopConditions": [{"Source": "none"}],
+            "Targets": {
+                "Databases": {
+                    "ResourceType": "aws:rds:db",
+                    "SelectionMode": "ALL",
+                    "ResourceTags": {"failover": "tested"},
+                }
+            },
+            "Actions": {
+                "Failover": {
+                    "ActionId": "aws:rds:reboot-db-instances",
+                    "Parameters": {"forceFailover": "true"},
+                    "Targets": {"DBInstances": "Databases"},
+                }
+            },
+            "Tags": {"purpose": "test"},
+        },
+        ("fis", "list_experiment_templates", {}),
+        {"experimentTemplates[].description": ["fail over the database"]},
+        needs=ROLE,
+        gone="experimentTemplates",
+    ),
+    Row(
+        "AWS::Organizations::Policy",
+        {"Name": "tags", "Type": "TAG_POLICY", "Content": {"tags": {"owner": {"tag_key": {"@@assign": "owner"}}}}},
+        ("organizations", "list_policies", {"Filter": "TAG_POLICY"}),
+        {"Policies[].Name": ["tags"]},
+        gone="Policies",
+    ),
+    Row(
+        "AWS::GlobalAccelerator::Accelerator",
+        {"Name": "front", "Enabled": True},
+        ("globalaccelerator", "list_accelerators", {}),
+        {"Accelerators[].Enabled": [True]},
+        {"Enabled": False},
+        {"Accelerators[].Enabled": [False]},
+        gone="Accelerators",
+    ),
+    Row(
+        "AWS::GlobalAccelerator::Listener",
+        {
+            "AcceleratorArn": {"Ref": "Accelerator"},
+            "Protocol": "TCP",
+            "PortRanges": [{"FromPort": 443, "ToPort": 443}],
+        },
+        ("globalaccelerator", "list_listeners", {"AcceleratorArn": "{Accelerator}"}),
+        {"Listeners[].PortRanges[].FromPort": [443]},
+        needs=ACCELERATED,
+        gone="Listeners",
+    ),
+    Row(
+        "AWS::GlobalAccelerator::EndpointGroup",
+        {
+            "ListenerArn": {"Ref": "Listener"},
+            "EndpointGroupRegion": {"Ref": "AWS::Region"},
+            "EndpointConfigurations": [{"EndpointId": {"Ref": "Balancer"}, "Weight": 100}],
+        },
+        ("globalaccelerator", "list_endpoint_groups", {"ListenerArn": "{Listener}"}),
+        {"EndpointGroups[].EndpointDescriptions[].HealthState": ["HEALTHY"]},
+        {"TrafficDialPercentage": 50},
+        {"EndpointGroups[].TrafficDialPercentage": [50.0]},
+        needs=BALANCED
+        | ACCELERATED
+        | {
+            "Listener": {
+                "Type": "AWS::GlobalAccelerator::Listener",
+                "Properties": {
+                    "AcceleratorArn": {"Ref": "Accelerator"},
+                    "Protocol": "TCP",
+                    "PortRanges": [{"FromPort": 443, "ToPort": 443}],
+                },
+            }
+        },
+        gone="EndpointGroups",
+    ),
+    Row(
+        "AWS::AccessAnalyzer::Analyzer",
+        {"Type": "ACCOUNT"},
+        ("accessanalyzer", "list_analyzers", {}),
+        {"analyzers[].status": ["ACTIVE"]},
+        gone="analyzers",
+    ),
+    Row(
+        "AWS::ECR::RegistryScanningConfiguration",
+        {
+            "ScanType": "ENHANCED",
+            "Rules": [
+                {
+                    "ScanFrequency": "CONTINUOUS_SCAN",
+                    "RepositoryFilters": [{"Filter": "*", "FilterType": "WILDCARD"}],
+                }
+            ],
+        },
+        ("ecr", "get_registry_scanning_configuration", {}),
+        {"scanningConfiguration.scanType": "ENHANCED"},
+    ),
+    Row(
+        "AWS::CloudFront::Distribution",
+        {
+            "DistributionConfig": {
+                "Enabled": True,
+                "Aliases": ["www.example.com"],
+                "Origins": [
+                    {
+                        "Id": "balancer",
+                        "DomainName": {"Fn::GetAtt": ["Balancer", "DNSName"]},
+                        "CustomOriginConfig": {"OriginProtocolPolicy": "https-only"},
+                    }
+                ],
+                "DefaultCacheBehavior": {
+                    "TargetOriginId": "balancer",
+                    "ViewerProtocolPolicy": "redirect-to-https",
+                    "AllowedMethods": ["GET", "HEAD"],
+                    "CachePolicyId": "658327ea-f89d-4fab-a63d-7e88639e58f6",
+                },
+            }
+        },
+        ("cloudfront", "list_distributions", {}),
+        {"DistributionList.Items[].DefaultCacheBehavior.ViewerProtocolPolicy": ["redirect-to-https"]},
+        needs=BALANCED,
+        gone="DistributionList.Items",
+    ),
+    Row(
+        "AWS::CloudFront::OriginAccessControl",
+        {
+            "OriginAccessControlConfig": {
+                "Name": "bucket",
+                "OriginAccessControlOriginType": "s3",
+                "SigningBehavior": "always",
+                "SigningProtocol": "sigv4",
+            }
+        },
+        ("cloudfront", "list_origin_access_controls", {}),
+        {"OriginAccessControlList.Items[].Name": ["bucket"]},
+        gone="OriginAccessControlList.Items",
+    ),
+    Row(
         "AWS::ResilienceHub::ResiliencyPolicy",
         {
             "PolicyName": "critical",
@@ -1387,6 +1568,8 @@ def outcome(aws: SimulatedAWS, name: str = "row") -> str:
 @pytest.mark.parametrize("row", ROWS, ids=str)
 def test_a_type_creates_updates_and_deletes_what_it_names(aws: SimulatedAWS, row: Row) -> None:
     cloudformation = aws.client("cloudformation")
+    if row.type == "AWS::Organizations::Policy":
+        aws.client("organizations").create_organization(FeatureSet="ALL")
     capabilities = ["CAPABILITY_NAMED_IAM"]
     cloudformation.create_stack(StackName="row", TemplateBody=template(row, row.properties), Capabilities=capabilities)
     assert outcome(aws) == "CREATE_COMPLETE"

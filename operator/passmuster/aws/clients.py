@@ -7,6 +7,7 @@ library, which takes a fifth of the CPU off; a body that ended early is refused 
 
 from __future__ import annotations
 
+import json
 import threading
 from datetime import UTC, datetime
 from typing import Any
@@ -80,15 +81,13 @@ class Clients:
 
     def knows(self, service: str, partition: str) -> bool:
         """Whether botocore's endpoint data has the service in the partition, or says nothing about it at all."""
-        if self._session.get_available_regions(service, partition):
+        if self._endpoints(service, partition):
             return True
-        resolver = self._session.get_component("endpoint_resolver")
-        if service_is_global(resolver, service, partition):
-            return True
-        return not any(
-            self._session.get_available_regions(service, other) or service_is_global(resolver, service, other)
-            for other in resolver.get_available_partitions()
-        )
+        return not any(self._endpoints(service, other) for other in self._session.get_available_partitions())
+
+    def _endpoints(self, service: str, partition: str) -> list[str]:
+        """Where a partition has the service: regions, or the partition as a whole."""
+        return self._session.get_available_regions(service, partition, allow_non_regional=True)
 
     def offers_in(self, service: str, region: str) -> bool:
         """Whether botocore's endpoint data has the service in the region, or cannot tell.
@@ -106,11 +105,6 @@ class Clients:
             for client in self._clients.values():
                 client.close()
             self._clients.clear()
-
-
-def service_is_global(resolver: Any, service: str, partition: str) -> bool:
-    """Whether the service has an endpoint for the partition as a whole."""
-    return bool(resolver.get_available_endpoints(service, partition, allow_non_regional=True))
 
 
 def parse_time(value: Any) -> datetime:
@@ -132,18 +126,35 @@ def parse_time(value: Any) -> datetime:
 
 
 def refuse_cut_body(operation_model: Any, response_dict: dict[str, Any], **_: Any) -> None:
-    """The handler of botocore's `before-parse`: botocore would read a JSON body that ends early as empty."""
+    """The handler of botocore's `before-parse`: botocore would read a body that is empty or no JSON as an empty answer.
+
+    A body that is cut where nobody told its length, and a proxy's page, are such bodies. XML that is cut botocore
+    refuses itself.
+    """
     body = response_dict.get("body")
-    if not isinstance(body, bytes):
+    if not isinstance(body, bytes) or response_dict["status_code"] >= 300:
         return
     headers = response_dict["headers"]
     declared = headers.get("Content-Length")
-    if (
-        declared is not None
-        and declared.isdigit()
-        and not headers.get("Content-Encoding")
-        and len(body) < int(declared)
-    ):
+    is_short = declared is not None and declared.isdigit() and len(body) < int(declared)
+    if is_short and not headers.get("Content-Encoding"):
         raise CutBodyError(operation=operation_model.name, error="cut body")
-    if body and "json" in headers.get("Content-Type", "") and body.strip()[-1:] not in (b"}", b"]", b'"'):
+    if not _answers_in_the_body(operation_model):
+        return
+    if not body or ("json" in operation_model.service_model.resolved_protocol and not _is_json(body)):
         raise CutBodyError(operation=operation_model.name, error="cut body")
+
+
+def _answers_in_the_body(operation_model: Any) -> bool:
+    shape = operation_model.output_shape
+    if shape is None or "payload" in shape.serialization or operation_model.has_streaming_output:
+        return False
+    return any("location" not in member.serialization for member in shape.members.values())
+
+
+def _is_json(body: bytes) -> bool:
+    try:
+        json.loads(body)
+    except ValueError:
+        return False
+    return True

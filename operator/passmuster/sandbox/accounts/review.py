@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from passmuster.sandbox.accounts import shop, templates
+from passmuster.sandbox.accounts import facts, shop, templates
 from passmuster.sandbox.simulated_aws import DEFAULT_ACCOUNT, DEFAULT_REGION, SimulatedAWS
 
 PARENT_DOMAIN = "example.com"
@@ -77,7 +77,7 @@ def seed(aws: SimulatedAWS, account_id: str = DEFAULT_ACCOUNT, region: str = DEF
     shop.route_through_nat(account, parts)
     databases = shop.restore_database(account, parts)
     targets = shop.deploy_web(account, parts, note=f"{CANARY}-note")
-    shop.run_pipeline(account, parts)
+    shop.make_pipeline(account, parts)
     account.deploy(
         "shop-alarms",
         templates.alarms(
@@ -95,6 +95,7 @@ def seed(aws: SimulatedAWS, account_id: str = DEFAULT_ACCOUNT, region: str = DEF
     shop.distribute_invoices(account, parts, invoices, domain=INVOICE_DOMAIN, zone=zones["Zone"])
     shop.set_account_up(account, note=f"{CANARY}-flag")
     account.deploy("passmuster-access", templates.access(account_id, EXTERNAL_ID, INSPECTION_ROLE, REMEDIATION_ROLE))
+    facts.lay(account)
     return ReviewAccount(
         account_id=account_id,
         region=region,

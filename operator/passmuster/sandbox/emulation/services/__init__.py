@@ -6,6 +6,7 @@ emulates is laid as an overlay.
 
 from passmuster.sandbox.emulation.operation import Operations
 from passmuster.sandbox.emulation.services import (
+    accelerators,
     acm,
     cloudtrail,
     compute,
@@ -22,6 +23,7 @@ from passmuster.sandbox.emulation.services import (
 
 _MODULES = (
     unused,
+    accelerators,
     acm,
     cloudtrail,
     compute,

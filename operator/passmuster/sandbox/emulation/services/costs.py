@@ -160,7 +160,20 @@ def _today() -> str:
     return datetime.now(UTC).date().isoformat()
 
 
+def get_enrollment(handling: Handling) -> Output:
+    """Compute Optimizer's GetEnrollmentStatus; what it recommends is an overlay."""
+    status = handling.place.state("compute-optimizer", everywhere=True).get("status", "Inactive")
+    return {"status": status, "memberAccountsEnrolled": False}
+
+
+def update_enrollment(handling: Handling) -> Output:
+    handling.place.state("compute-optimizer", everywhere=True)["status"] = str(handling.params["status"])
+    return {"status": handling.params["status"]}
+
+
 OPERATIONS: Operations = {
+    ("compute-optimizer", "GetEnrollmentStatus"): get_enrollment,
+    ("compute-optimizer", "UpdateEnrollmentStatus"): update_enrollment,
     ("budgets", "UpdateBudget"): update_budget,
     ("budgets", "DescribeSubscribersForNotification"): describe_subscribers,
     ("budgets", "DescribeNotificationsForBudget"): describe_notifications,

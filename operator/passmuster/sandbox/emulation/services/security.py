@@ -187,7 +187,50 @@ def _refuse_uninvokable(handling: Handling, function: str) -> None:
         raise AWSError("AccessDeniedException", message, 400)
 
 
+def create_analyzer(handling: Handling) -> Output:
+    """Access Analyzer's CreateAnalyzer; one of each type per account and region, as AWS allows."""
+    name, kind = str(handling.params["analyzerName"]), str(handling.params["type"])
+    if any(known["type"] == kind for known in _analyzers(handling).values()):
+        raise AWSError("ServiceQuotaExceededException", f"There is already an analyzer of type {kind}", 402)
+    arn = f"arn:aws:access-analyzer:{handling.call.region}:{handling.call.account}:analyzer/{name}"
+    _analyzers(handling)[name] = {
+        "arn": arn,
+        "name": name,
+        "type": kind,
+        "status": "ACTIVE",
+        "createdAt": datetime.now(UTC),
+        "tags": handling.params.get("tags", {}),
+    }
+    return {"arn": arn}
+
+
+def list_analyzers(handling: Handling) -> Output:
+    wanted = handling.params.get("type")
+    return {"analyzers": [known for known in _analyzers(handling).values() if wanted in (None, known["type"])]}
+
+
+def get_analyzer(handling: Handling) -> Output:
+    name = str(handling.params["analyzerName"])
+    if name not in _analyzers(handling):
+        raise AWSError("ResourceNotFoundException", f"Analyzer {name} does not exist", 404)
+    return {"analyzer": _analyzers(handling)[name]}
+
+
+def delete_analyzer(handling: Handling) -> Output:
+    get_analyzer(handling)
+    del _analyzers(handling)[str(handling.params["analyzerName"])]
+    return {}
+
+
+def _analyzers(handling: Handling) -> dict[str, Output]:
+    return handling.place.state("analyzers")
+
+
 OPERATIONS: Operations = {
+    ("accessanalyzer", "CreateAnalyzer"): create_analyzer,
+    ("accessanalyzer", "ListAnalyzers"): list_analyzers,
+    ("accessanalyzer", "GetAnalyzer"): get_analyzer,
+    ("accessanalyzer", "DeleteAnalyzer"): delete_analyzer,
     ("secretsmanager", "RotateSecret"): rotate_secret,
     ("secretsmanager", "CancelRotateSecret"): cancel_rotation,
     ("secretsmanager", "DescribeSecret"): describe_secret,

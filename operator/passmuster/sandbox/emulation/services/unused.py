@@ -9,16 +9,25 @@ from passmuster.sandbox.emulation.operation import Handling, Operations, Output
 
 _READS = {
     "accessanalyzer": ("ListAnalyzers",),
-    "arc-region-switch": ("ListPlans",),
+    "application-signals": ("ListServiceLevelObjectives", "ListServices"),
+    "arc-region-switch": ("ListPlanExecutions", "ListPlans"),
     "auditmanager": ("ListAssessmentReports",),
-    "backup": ("ListCopyJobs", "ListProtectedResources"),
+    "backup": ("ListCopyJobs", "ListProtectedResources", "ListRestoreJobs"),
     "bcm-data-exports": ("ListExports",),
     "config": ("DescribeDeliveryChannelStatus",),
     "cur": ("DescribeReportDefinitions",),
     "efs": ("DescribeReplicationConfigurations",),
+    "eks": ("ListAddons",),
     "elasticache": ("DescribeServerlessCaches",),
-    "globalaccelerator": ("ListAccelerators",),
+    "globalaccelerator": ("ListAccelerators", "ListEndpointGroups", "ListListeners"),
+    "health": ("DescribeServiceLifecycle",),
     "lambda": ("ListProvisionedConcurrencyConfigs",),
+    "rds": ("DescribeReservedDBInstances",),
+    "resiliencehub": ("ListSopRecommendations",),
+    "savingsplans": ("DescribeSavingsPlans",),
+    "securityhub": ("ListFindingAggregators",),
+    "ssm": ("DescribeAutomationExecutions",),
+    "ssm-contacts": ("ListContacts", "ListRotations"),
     "ssm-incidents": ("ListResponsePlans",),
 }
 

@@ -414,6 +414,8 @@ def conform(value: Any, shape: Any, where: str) -> Any:
 
 
 def _structure(value: Any, shape: Any, where: str) -> dict[str, Any]:
+    if isinstance(value, list) and {"Quantity", "Items"} <= set(shape.members):
+        value = {"Quantity": len(value), **({"Items": value} if value else {})}
     if not isinstance(value, Mapping):
         raise Refused(f"{where}: expected an object, found {value!r}")
     if set(shape.members) == {"TagKey", "TagValue"}:

@@ -195,6 +195,8 @@ KINDS: tuple[Kind, ...] = (
         attribute_paths={
             "InstanceId": "@",
             "PrivateIp": "PrivateIpAddress",
+            "PrivateDnsName": "PrivateDnsName",
+            "PublicDnsName": "PublicDnsName",
             "PublicIp": "PublicIpAddress",
             "AvailabilityZone": "Placement.AvailabilityZone",
             "VpcId": "VpcId",
@@ -210,6 +212,7 @@ KINDS: tuple[Kind, ...] = (
         update_op="update_auto_scaling_group",
         name_property="AutoScalingGroupName",
         name_limit=255,
+        attribute_paths={"AutoScalingGroupARN": "AutoScalingGroupARN"},
     ),
     ScalingPolicy(
         type_name="AWS::AutoScaling::ScalingPolicy",

@@ -101,6 +101,7 @@ KINDS: tuple[Kind, ...] = (
         arn="arn:aws:rds:{region}:{account}:cluster:{id}",
         attribute_paths={
             "Endpoint.Address": "Endpoint",
+            "Endpoint.Port": "to_string(Port)",
             "ReadEndpoint.Address": "ReaderEndpoint",
             "DBClusterArn": "DBClusterArn",
             "DBClusterResourceId": "DbClusterResourceId",
@@ -120,6 +121,7 @@ KINDS: tuple[Kind, ...] = (
         name_lower=True,
         tagging=_RDS_TAGS,
         arn="arn:aws:rds:{region}:{account}:subgrp:{id}",
+        attribute_paths={"DBSubnetGroupArn": "DBSubnetGroupArn"},
     ),
     Simple(
         type_name="AWS::RDS::DBParameterGroup",
@@ -225,7 +227,12 @@ KINDS: tuple[Kind, ...] = (
         name_limit=40,
         name_lower=True,
         tagging=Tagging(param="Tags"),
-        attribute_paths={"PrimaryEndPoint.Address": "NodeGroups[0].PrimaryEndpoint.Address"},
+        attribute_paths={
+            "PrimaryEndPoint.Address": "NodeGroups[0].PrimaryEndpoint.Address",
+            "PrimaryEndPoint.Port": "to_string(NodeGroups[0].PrimaryEndpoint.Port)",
+            "ReaderEndPoint.Address": "NodeGroups[0].ReaderEndpoint.Address",
+            "ConfigurationEndPoint.Address": "ConfigurationEndpoint.Address",
+        },
     ),
     Simple(
         type_name="AWS::ElastiCache::SubnetGroup",

@@ -113,8 +113,22 @@ class SecurityGroupRule(Kind):
         return {"Id": work.physical_id}
 
 
+class Vpc(Simple):
+    """AWS::EC2::VPC, which tells its default security group and network ACL."""
+
+    def attributes(self, work: Work, properties: Properties) -> dict[str, Any]:
+        ec2 = work.client("ec2")
+        here = {"Name": "vpc-id", "Values": [work.physical_id]}
+        groups = ec2.describe_security_groups(Filters=[here, {"Name": "group-name", "Values": ["default"]}])
+        acls = ec2.describe_network_acls(Filters=[here, {"Name": "default", "Values": ["true"]}])
+        return super().attributes(work, properties) | {
+            "DefaultSecurityGroup": groups["SecurityGroups"][0]["GroupId"],
+            "DefaultNetworkAcl": acls["NetworkAcls"][0]["NetworkAclId"],
+        }
+
+
 KINDS: tuple[Kind, ...] = (
-    Simple(
+    Vpc(
         type_name="AWS::EC2::VPC",
         service="ec2",
         create_op="create_vpc",

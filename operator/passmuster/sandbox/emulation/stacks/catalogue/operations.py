@@ -78,7 +78,114 @@ class BackupSelection(Simple):
         return work.made(f"{selection}|{properties['BackupPlanId']}")
 
 
+class TestingSelection(Kind):
+    """AWS::Backup::RestoreTestingSelection; Ref is the plan and the selection."""
+
+    type_name = "AWS::Backup::RestoreTestingSelection"
+    name_property = "RestoreTestingSelectionName"
+    _NUMBER = "ValidationWindowHours"
+
+    def create(self, work: Work, properties: Properties) -> str:
+        plan, name = str(properties["RestoreTestingPlanName"]), str(properties["RestoreTestingSelectionName"])
+        selection = {key: value for key, value in properties.items() if key != "RestoreTestingPlanName"}
+        if self._NUMBER in selection:
+            selection[self._NUMBER] = int(selection[self._NUMBER])
+        work.client("backup").create_restore_testing_selection(
+            RestoreTestingPlanName=plan, RestoreTestingSelection=selection
+        )
+        return work.made(f"{plan}|{name}")
+
+    def _named(self, work: Work) -> dict[str, str]:
+        plan, name = work.physical_id.split("|")
+        return {"RestoreTestingPlanName": plan, "RestoreTestingSelectionName": name}
+
+    def read(self, work: Work) -> Any:
+        client = work.client("backup")
+        try:
+            return client.get_restore_testing_selection(**self._named(work))["RestoreTestingSelection"]
+        except client.exceptions.ResourceNotFoundException:
+            return None
+
+    def delete(self, work: Work, properties: Properties) -> None:
+        del properties
+        if self.read(work) is not None:
+            work.client("backup").delete_restore_testing_selection(**self._named(work))
+
+
+class TagPolicy(Simple):
+    """AWS::Organizations::Policy, attached to its targets; Ref is the id."""
+
+    def create(self, work: Work, properties: Properties) -> str:
+        given = {"Description": "", **properties, "Content": _text(properties["Content"])}
+        policy = super().create(work, given)
+        for target in properties.get("TargetIds", []):
+            work.client("organizations").attach_policy(PolicyId=policy, TargetId=target)
+        return policy
+
+    def update(self, work: Work, old: Properties, new: Properties) -> None:
+        organizations = work.client("organizations")
+        before, after = set(old.get("TargetIds", [])), set(new.get("TargetIds", []))
+        for target in sorted(before - after):
+            organizations.detach_policy(PolicyId=work.physical_id, TargetId=target)
+        for target in sorted(after - before):
+            organizations.attach_policy(PolicyId=work.physical_id, TargetId=target)
+        organizations.update_policy(
+            PolicyId=work.physical_id,
+            Name=new["Name"],
+            Description=str(new.get("Description", "")),
+            Content=_text(new["Content"]),
+        )
+
+    def delete(self, work: Work, properties: Properties) -> None:
+        if self.read(work) is None:
+            return
+        for target in properties.get("TargetIds", []):
+            work.client("organizations").detach_policy(PolicyId=work.physical_id, TargetId=target)
+        super().delete(work, properties)
+
+
+def _text(content: Any) -> str:
+    return content if isinstance(content, str) else json.dumps(content)
+
+
 KINDS: tuple[Kind, ...] = (
+    TagPolicy(
+        type_name="AWS::Organizations::Policy",
+        service="organizations",
+        create_op="create_policy",
+        made="Policy.PolicySummary.Id",
+        by={"PolicyId": "@"},
+        read_api=Api("describe_policy", {"PolicyId": "@"}, "Policy.PolicySummary"),
+        delete_op="delete_policy",
+        apart=("TargetIds",),
+        attribute_paths={"Id": "@", "Arn": "Arn"},
+    ),
+    Simple(
+        type_name="AWS::FIS::ExperimentTemplate",
+        service="fis",
+        create_op="create_experiment_template",
+        made="experimentTemplate.id",
+        by={"id": "@"},
+        read_api=Api("get_experiment_template", {"id": "@"}, "experimentTemplate"),
+        update_op="update_experiment_template",
+        delete_op="delete_experiment_template",
+        tagging=Tagging(param="tags"),
+        attribute_paths={"Id": "@"},
+    ),
+    Simple(
+        type_name="AWS::Backup::RestoreTestingPlan",
+        service="backup",
+        create_op="create_restore_testing_plan",
+        made="RestoreTestingPlanName",
+        by={"RestoreTestingPlanName": "@"},
+        read_api=Api("get_restore_testing_plan", {"RestoreTestingPlanName": "@"}, "RestoreTestingPlan"),
+        update_op="update_restore_testing_plan",
+        delete_op="delete_restore_testing_plan",
+        within="RestoreTestingPlan",
+        name_property="RestoreTestingPlanName",
+        attribute_paths={"RestoreTestingPlanArn": "RestoreTestingPlanArn"},
+    ),
+    TestingSelection(),
     Document(
         type_name="AWS::SSM::Document",
         service="ssm",

@@ -233,6 +233,15 @@ class WebAclAssociation(Kind):
             work.client("wafv2").disassociate_web_acl(ResourceArn=properties["ResourceArn"])
 
 
+class Analyzer(Simple):
+    """AWS::AccessAnalyzer::Analyzer; Ref is the ARN."""
+
+    def delete(self, work: Work, properties: Properties) -> None:
+        del properties
+        if self.read(work) is not None:
+            work.client("accessanalyzer").delete_analyzer(analyzerName=work.physical_id.split("/")[-1])
+
+
 KINDS: tuple[Kind, ...] = (
     Trail(
         type_name="AWS::CloudTrail::Trail",
@@ -418,6 +427,19 @@ KINDS: tuple[Kind, ...] = (
         delete_op="delete_config_rule",
         name_property="ConfigRuleName",
         attribute_paths={"Arn": "ConfigRuleArn", "ConfigRuleId": "ConfigRuleId"},
+    ),
+    Analyzer(
+        type_name="AWS::AccessAnalyzer::Analyzer",
+        service="accessanalyzer",
+        create_op="create_analyzer",
+        made="arn",
+        by={},
+        read_api=Api("list_analyzers", {}, "analyzers[?arn=='{id}'] | [0]"),
+        name_property="AnalyzerName",
+        name_limit=255,
+        apart=("AnalyzerConfiguration",),
+        tagging=Tagging(param="tags"),
+        attribute_paths={"Arn": "@"},
     ),
     WebAcl(),
     WebAclAssociation(),

@@ -178,6 +178,37 @@ class BucketPolicy(Kind):
             work.client("s3").delete_bucket_policy(Bucket=work.physical_id)
 
 
+class RegistryScanning(Kind):
+    """AWS::ECR::RegistryScanningConfiguration, a setting of the account; deleted, it is basic and empty again."""
+
+    type_name = "AWS::ECR::RegistryScanningConfiguration"
+
+    def create(self, work: Work, properties: Properties) -> str:
+        rules = [
+            {
+                "scanFrequency": rule["ScanFrequency"],
+                "repositoryFilters": [
+                    {"filter": f["Filter"], "filterType": f["FilterType"]} for f in rule["RepositoryFilters"]
+                ],
+            }
+            for rule in properties["Rules"]
+        ]
+        ecr = work.client("ecr")
+        ecr.put_registry_scanning_configuration(scanType=properties["ScanType"], rules=rules)
+        return work.made(work.place.account)
+
+    def read(self, work: Work) -> Any:
+        return work.client("ecr").get_registry_scanning_configuration()["scanningConfiguration"]
+
+    def update(self, work: Work, old: Properties, new: Properties) -> None:
+        del old
+        self.create(work, new)
+
+    def delete(self, work: Work, properties: Properties) -> None:
+        del properties
+        work.client("ecr").put_registry_scanning_configuration(scanType="BASIC", rules=[])
+
+
 KINDS: tuple[Kind, ...] = (
     Bucket(
         type_name="AWS::S3::Bucket",
@@ -275,6 +306,7 @@ KINDS: tuple[Kind, ...] = (
         arn="arn:aws:ecr:{region}:{account}:repository/{id}",
         attribute_paths={"Arn": "repositoryArn", "RepositoryUri": "repositoryUri"},
     ),
+    RegistryScanning(),
     Simple(
         type_name="AWS::EFS::FileSystem",
         service="efs",

@@ -5,7 +5,7 @@ from typing import Any
 
 from passmuster.sandbox.emulation import wire
 from passmuster.sandbox.emulation.services import acm
-from passmuster.sandbox.emulation.stacks.kinds import Api, Kind, Refused, Simple, Step, Tagging, Work
+from passmuster.sandbox.emulation.stacks.kinds import Api, Kind, Refused, Simple, Step, Tagging, Work, conform
 from passmuster.sandbox.emulation.stacks.model import Properties
 
 _ELB_TAGS = Tagging(
@@ -253,6 +253,10 @@ class Certificate(Kind):
         if tags:
             work.client("acm").add_tags_to_certificate(CertificateArn=work.physical_id, Tags=tags)
 
+    def attributes(self, work: Work, properties: Properties) -> dict[str, Any]:
+        del properties
+        return {"CertificateArn": work.physical_id}
+
     def delete(self, work: Work, properties: Properties) -> None:
         if self.read(work) is None:
             return
@@ -328,7 +332,162 @@ def _refuse_unissued(work: Work, properties: Properties) -> None:
             raise wire.AWSError("UnsupportedCertificate", f"{message}supported key size. (status {status})", 400)
 
 
+class Distribution(Kind):
+    """AWS::CloudFront::Distribution; Ref is the id."""
+
+    type_name = "AWS::CloudFront::Distribution"
+
+    def create(self, work: Work, properties: Properties) -> str:
+        client = work.client("cloudfront")
+        tags = {"Items": work.all_tags(properties.get("Tags"))}
+        answer = client.create_distribution_with_tags(
+            DistributionConfigWithTags={"DistributionConfig": _distribution(client, work, properties), "Tags": tags}
+        )
+        return work.made(str(answer["Distribution"]["Id"]))
+
+    def read(self, work: Work) -> Any:
+        client = work.client("cloudfront")
+        try:
+            return client.get_distribution(Id=work.physical_id)["Distribution"]
+        except client.exceptions.NoSuchDistribution:
+            return None
+
+    def update(self, work: Work, old: Properties, new: Properties) -> None:
+        del old
+        client = work.client("cloudfront")
+        told = client.get_distribution_config(Id=work.physical_id)
+        config = _distribution(client, work, new) | {"CallerReference": told["DistributionConfig"]["CallerReference"]}
+        client.update_distribution(Id=work.physical_id, IfMatch=told["ETag"], DistributionConfig=config)
+
+    def delete(self, work: Work, properties: Properties) -> None:
+        if self.read(work) is None:
+            return
+        client = work.client("cloudfront")
+        self.update(work, properties, {"DistributionConfig": {**properties["DistributionConfig"], "Enabled": False}})
+        etag = client.get_distribution_config(Id=work.physical_id)["ETag"]
+        client.delete_distribution(Id=work.physical_id, IfMatch=etag)
+
+    def attributes(self, work: Work, properties: Properties) -> dict[str, Any]:
+        del properties
+        return {"Id": work.physical_id, "DomainName": self.read(work)["DomainName"]}
+
+
+def _distribution(client: Any, work: Work, properties: Properties) -> dict[str, Any]:
+    """A distribution's configuration as the API has it: counted lists, and some other names."""
+    given = dict(properties["DistributionConfig"])
+    behaviors = [given["DefaultCacheBehavior"], *given.get("CacheBehaviors", [])]
+    default, *others = [_behavior(behavior) for behavior in behaviors]
+    config = {**given, "DefaultCacheBehavior": default, "CallerReference": work.logical_id}
+    if others:
+        config["CacheBehaviors"] = others
+    config.setdefault("Comment", "")
+    if "IPV6Enabled" in config:
+        config["IsIPV6Enabled"] = config.pop("IPV6Enabled")
+    if "Logging" in config:
+        config["Logging"] = {"IncludeCookies": False, "Prefix": "", **config["Logging"], "Enabled": True}
+    if "Restrictions" in config:
+        limits = config["Restrictions"]["GeoRestriction"]
+        places = list(limits.get("Locations", []))
+        counted = {"RestrictionType": limits["RestrictionType"], "Quantity": len(places), "Items": places}
+        config["Restrictions"] = {"GeoRestriction": counted}
+    config["Origins"] = [_origin(origin) for origin in given.get("Origins", [])]
+    shape = client.meta.service_model.operation_model("CreateDistribution").input_shape.members["DistributionConfig"]
+    made: dict[str, Any] = conform(config, shape, "AWS::CloudFront::Distribution")
+    return made
+
+
+def _behavior(behavior: Mapping[str, Any]) -> dict[str, Any]:
+    made = {name: value for name, value in behavior.items() if name not in ("AllowedMethods", "CachedMethods")}
+    if "AllowedMethods" in behavior:
+        cached = list(behavior.get("CachedMethods", ["GET", "HEAD"]))
+        allowed = list(behavior["AllowedMethods"])
+        counted = {"Quantity": len(cached), "Items": cached}
+        made["AllowedMethods"] = {"Quantity": len(allowed), "Items": allowed, "CachedMethods": counted}
+    return made
+
+
+def _origin(origin: Mapping[str, Any]) -> dict[str, Any]:
+    made = {"CustomHeaders" if name == "OriginCustomHeaders" else name: value for name, value in origin.items()}
+    if "CustomOriginConfig" in made:
+        made["CustomOriginConfig"] = {"HTTPPort": 80, "HTTPSPort": 443, **made["CustomOriginConfig"]}
+    if "S3OriginConfig" in made:
+        made["S3OriginConfig"] = {"OriginAccessIdentity": "", **made["S3OriginConfig"]}
+    return made
+
+
+class OriginAccessControl(Kind):
+    """AWS::CloudFront::OriginAccessControl; Ref is the id."""
+
+    type_name = "AWS::CloudFront::OriginAccessControl"
+
+    def create(self, work: Work, properties: Properties) -> str:
+        given = dict(properties["OriginAccessControlConfig"])
+        answer = work.client("cloudfront").create_origin_access_control(OriginAccessControlConfig=given)
+        return work.made(str(answer["OriginAccessControl"]["Id"]))
+
+    def read(self, work: Work) -> Any:
+        client = work.client("cloudfront")
+        try:
+            return client.get_origin_access_control(Id=work.physical_id)["OriginAccessControl"]
+        except client.exceptions.NoSuchOriginAccessControl:
+            return None
+
+    def update(self, work: Work, old: Properties, new: Properties) -> None:
+        del old
+        work.client("cloudfront").update_origin_access_control(
+            Id=work.physical_id, OriginAccessControlConfig=dict(new["OriginAccessControlConfig"])
+        )
+
+    def delete(self, work: Work, properties: Properties) -> None:
+        del properties
+        if self.read(work) is not None:
+            work.client("cloudfront").delete_origin_access_control(Id=work.physical_id)
+
+    def attributes(self, work: Work, properties: Properties) -> dict[str, Any]:
+        del properties
+        return {"Id": work.physical_id}
+
+
 KINDS: tuple[Kind, ...] = (
+    Distribution(),
+    OriginAccessControl(),
+    Simple(
+        type_name="AWS::GlobalAccelerator::Accelerator",
+        service="globalaccelerator",
+        create_op="create_accelerator",
+        made="Accelerator.AcceleratorArn",
+        by={"AcceleratorArn": "@"},
+        read_api=Api("describe_accelerator", {"AcceleratorArn": "@"}, "Accelerator"),
+        update_op="update_accelerator",
+        delete_op="delete_accelerator",
+        tagging=Tagging(param="Tags"),
+        attribute_paths={"AcceleratorArn": "@", "DnsName": "DnsName", "Ipv4Addresses": "IpSets[0].IpAddresses"},
+        region="us-west-2",
+    ),
+    Simple(
+        type_name="AWS::GlobalAccelerator::Listener",
+        service="globalaccelerator",
+        create_op="create_listener",
+        made="Listener.ListenerArn",
+        by={"ListenerArn": "@"},
+        read_api=Api("describe_listener", {"ListenerArn": "@"}, "Listener"),
+        update_op="update_listener",
+        delete_op="delete_listener",
+        attribute_paths={"ListenerArn": "@"},
+        region="us-west-2",
+    ),
+    Simple(
+        type_name="AWS::GlobalAccelerator::EndpointGroup",
+        service="globalaccelerator",
+        create_op="create_endpoint_group",
+        made="EndpointGroup.EndpointGroupArn",
+        by={"EndpointGroupArn": "@"},
+        read_api=Api("describe_endpoint_group", {"EndpointGroupArn": "@"}, "EndpointGroup"),
+        update_op="update_endpoint_group",
+        delete_op="delete_endpoint_group",
+        attribute_paths={"EndpointGroupArn": "@"},
+        region="us-west-2",
+    ),
     LoadBalancer(
         type_name="AWS::ElasticLoadBalancingV2::LoadBalancer",
         service="elbv2",

@@ -1,0 +1,71 @@
+"""What is true of the account of the review and cannot be made in the simulated AWS: laid as overlays.
+
+review.py calls `lay` last. Every answer has the shape AWS gives, or it is refused when it is laid.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from passmuster.sandbox.accounts.shop import IMAGE_TAG, REPOSITORY, Account
+
+
+def lay(account: Account) -> None:
+    """The pipeline ran lately, the image was scanned, root has a second factor, and an analyzer looks at access."""
+    now = datetime.now(UTC)
+    laid = {
+        ("codepipeline", "ListPipelineExecutions"): _executions(now - timedelta(days=2)),
+        ("ecr", "DescribeImageScanFindings"): _scan(account, now - timedelta(days=2)),
+        ("iam", "GetAccountSummary"): {"SummaryMap": _SUMMARY},
+        ("accessanalyzer", "ListAnalyzers"): {"analyzers": [_analyzer(account, now - timedelta(days=300))]},
+    }
+    for (service, operation), answer in laid.items():
+        account.aws.overlay(service, operation, answer, account=account.id)
+
+
+_SUMMARY = {
+    "AccountMFAEnabled": 1,
+    "AccountAccessKeysPresent": 0,
+    "AccountPasswordPresent": 1,
+    "AccountSigningCertificatesPresent": 0,
+    "Users": 0,
+    "Groups": 0,
+    "MFADevices": 1,
+    "MFADevicesInUse": 1,
+}
+
+
+def _executions(at: datetime) -> dict[str, Any]:
+    run = {
+        "pipelineExecutionId": "5b1f6e0c-2d0c-4f56-9c0a-7a1f4f0e6a11",
+        "status": "Succeeded",
+        "startTime": at,
+        "lastUpdateTime": at + timedelta(minutes=9),
+    }
+    return {"pipelineExecutionSummaries": [run]}
+
+
+def _scan(account: Account, at: datetime) -> dict[str, Any]:
+    return {
+        "registryId": account.id,
+        "repositoryName": REPOSITORY,
+        "imageId": {"imageTag": IMAGE_TAG},
+        "imageScanStatus": {"status": "COMPLETE", "description": "The scan was completed successfully."},
+        "imageScanFindings": {
+            "imageScanCompletedAt": at,
+            "vulnerabilitySourceUpdatedAt": at,
+            "findings": [{"name": "CVE-2025-8941", "severity": "MEDIUM"}],
+            "findingSeverityCounts": {"MEDIUM": 1},
+        },
+    }
+
+
+def _analyzer(account: Account, at: datetime) -> dict[str, Any]:
+    return {
+        "arn": f"arn:aws:access-analyzer:{account.region}:{account.id}:analyzer/shop",
+        "name": "shop",
+        "type": "ACCOUNT",
+        "status": "ACTIVE",
+        "createdAt": at,
+    }

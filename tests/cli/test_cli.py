@@ -1,0 +1,328 @@
+"""The command line, run as a person runs it, on a simulated account: what it prints, and with which code it exits."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from passmuster.checks import catalogue
+from passmuster.cli import main
+from passmuster.sandbox.accounts import review
+from passmuster.sandbox.simulated_aws import SimulatedAWS
+from passmuster.sandbox.story import base_environment, example
+
+pytestmark = pytest.mark.slow
+
+ACCOUNT = "123456789012"
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What one run left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+Run = Callable[..., Ran]
+
+
+@pytest.fixture(scope="module")
+def aws() -> Iterator[SimulatedAWS]:
+    with SimulatedAWS() as running:
+        review.seed(running)
+        yield running
+
+
+@pytest.fixture
+def run(aws: SimulatedAWS, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    """`passmuster ...` in an empty folder, with the simulated account's own keys in the environment."""
+    for name in [name for name in os.environ if name.startswith(("AWS_", "KUBE"))]:
+        monkeypatch.delenv(name)
+    for name, value in base_environment(aws).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.chdir(tmp_path)
+
+    def ran(*arguments: str) -> Ran:
+        monkeypatch.setattr("sys.argv", ["passmuster", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main.run()
+        captured = capsys.readouterr()
+        code = ended.value.code
+        return Ran(code if isinstance(code, int) else 0, captured.out, captured.err)
+
+    return ran
+
+
+def _manifests(**policy: Any) -> str:
+    level = policy.pop("level", "Production")
+    account = policy.pop("account", ACCOUNT)
+    role = policy.pop("role", f"arn:aws:iam::{account}:role/passmuster-inspection")
+    return json.dumps(
+        {
+            "apiVersion": "v1",
+            "kind": "List",
+            "items": [
+                {
+                    "apiVersion": "passmuster.io/v1alpha1",
+                    "kind": "AWSAccount",
+                    "metadata": {"name": "shop"},
+                    "spec": {
+                        "accountId": account,
+                        "roleArn": role,
+                        "externalId": review.EXTERNAL_ID,
+                        "regions": ["eu-central-1"],
+                        **policy.pop("rules", {}),
+                    },
+                },
+                {
+                    "apiVersion": "passmuster.io/v1alpha1",
+                    "kind": "ReadinessPolicy",
+                    "metadata": {"name": "shop", "namespace": "shop"},
+                    "spec": {"accountRef": {"name": "shop"}, "level": level, **policy},
+                },
+            ],
+        }
+    )
+
+
+def test_an_account_below_its_level_exits_with_one_and_the_json_is_a_readiness_report(
+    aws: SimulatedAWS, run: Run
+) -> None:
+    ran = run("inspect", "-f", str(example("shop.yaml")), "--endpoint-url", aws.url, "--output", "json")
+    assert ran.code == 1
+    report = ran.json
+    assert report["kind"] == "ReadinessReport"
+    status = report["status"]
+    assert (status["level"], status["declared"]) == ("Foundation", "Production")
+    assert 0 < status["score"] < 100
+    assert status["coverage"] >= 95
+    assert {check["id"] for check in status["checks"]} == {check.id for check in catalogue.load()}
+    redirect = next(check for check in status["checks"] if check["id"] == "https-redirect")
+    assert (redirect["status"], redirect["category"], redirect["phase"], redirect["severity"]) == (
+        "Fail",
+        "Security",
+        "Production",
+        "Critical",
+    )
+    finding = redirect["findings"][0]
+    assert finding["observed"] == "default action: forward"
+    assert set(finding) >= {"status", "region", "resource", "message", "observed", "expected", "reason"}
+
+
+def test_a_reached_level_exits_with_zero(aws: SimulatedAWS, run: Run, tmp_path: Path) -> None:
+    (tmp_path / "p.json").write_text(_manifests(level="Foundation"))
+    ran = run("inspect", "-f", "p.json", "--endpoint-url", aws.url)
+    assert ran.code == 0
+    assert "Level  Foundation (Foundation declared)" in ran.out
+
+
+def test_a_reached_level_with_too_low_a_score_exits_with_one(aws: SimulatedAWS, run: Run, tmp_path: Path) -> None:
+    (tmp_path / "p.json").write_text(_manifests(level="Foundation", minimumScore=99))
+    assert run("inspect", "-f", "p.json", "--endpoint-url", aws.url).code == 1
+
+
+def test_flags_alone_name_an_account_and_its_role(aws: SimulatedAWS, run: Run) -> None:
+    arguments = (
+        "--account-id",
+        ACCOUNT,
+        "--region",
+        "eu-central-1",
+        "--role-arn",
+        f"arn:aws:iam::{ACCOUNT}:role/passmuster-inspection",
+        "--external-id",
+        review.EXTERNAL_ID,
+    )
+    ran = run("inspect", *arguments, "--endpoint-url", aws.url, "-o", "json")
+    assert ran.code == 1
+    assert ran.json["status"]["declared"] == "Production"
+
+
+def test_without_any_flag_the_ordinary_configuration_names_the_account(aws: SimulatedAWS, run: Run) -> None:
+    ran = run("inspect", "--region", "eu-central-1", "--endpoint-url", aws.url, "-o", "json")
+    assert ran.json["spec"]["accountId"] == ACCOUNT
+
+
+def test_a_profile_names_credentials_and_region(
+    aws: SimulatedAWS, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = base_environment(aws)
+    for name in keys:
+        monkeypatch.delenv(name)
+    (tmp_path / "config").write_text("[profile shop]\nregion = eu-central-1\n")
+    (tmp_path / "credentials").write_text(
+        f"[shop]\naws_access_key_id={keys['AWS_ACCESS_KEY_ID']}\naws_secret_access_key={keys['AWS_SECRET_ACCESS_KEY']}\n"
+    )
+    ran = run("inspect", "--profile", "shop", "--level", "Foundation", "--endpoint-url", aws.url, "-o", "json")
+    assert ran.code == 0
+    assert ran.json["status"]["regions"] == ["eu-central-1"]
+
+
+def test_several_accounts_give_a_list(aws: SimulatedAWS, run: Run, tmp_path: Path) -> None:
+    (tmp_path / "one.json").write_text(_manifests())
+    second = json.loads(_manifests(level="Foundation"))
+    second["items"][0]["metadata"]["name"] = "again"
+    second["items"][1]["metadata"]["name"] = "again"
+    second["items"][1]["spec"]["accountRef"]["name"] = "again"
+    (tmp_path / "two.json").write_text(json.dumps(second))
+    ran = run("inspect", "-f", "one.json", "-f", "two.json", "--endpoint-url", aws.url, "-o", "json")
+    assert ran.json["kind"] == "List"
+    assert [item["status"]["declared"] for item in ran.json["items"]] == ["Production", "Foundation"]
+
+
+def test_html_and_markdown_reports_are_printed(aws: SimulatedAWS, run: Run) -> None:
+    arguments = ("inspect", "-f", str(example("shop.yaml")), "--endpoint-url", aws.url, "-o")
+    assert run(*arguments, "html").out.startswith("<!doctype html>")
+    assert "Foundation" in run(*arguments, "markdown").out
+
+
+def test_another_account_than_named_exits_with_two_and_one_sentence(aws: SimulatedAWS, run: Run) -> None:
+    ran = run("inspect", "--account-id", "999999999999", "--region", "eu-central-1", "--endpoint-url", aws.url)
+    assert ran.code == 2
+    assert "belongs to account 123456789012, not 999999999999" in " ".join(ran.err.split())
+    assert "Traceback" not in ran.err
+
+
+def test_a_refused_role_exits_with_two_and_says_what_to_check(aws: SimulatedAWS, run: Run, tmp_path: Path) -> None:
+    (tmp_path / "p.json").write_text(_manifests(role=f"arn:aws:iam::{ACCOUNT}:role/nobody"))
+    ran = run("inspect", "-f", "p.json", "--endpoint-url", aws.url)
+    assert ran.code == 2
+    assert "could not be assumed" in " ".join(ran.err.split())
+
+
+def test_no_credentials_exit_with_two(aws: SimulatedAWS, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in base_environment(aws):
+        monkeypatch.delenv(name)
+    ran = run("inspect", "--account-id", ACCOUNT, "--region", "eu-central-1", "--endpoint-url", aws.url)
+    assert ran.code == 2
+    assert "no AWS credentials were found" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("kind: [", "this is not YAML"),
+        ("apiVersion: v1\nkind: Pod\nmetadata: {name: x}\n", "there is no"),
+        (_manifests(level="Perfect"), "spec.level"),
+        (_manifests(checks={"disabled": ["https-redirct"]}), "did you mean https-redirect?"),
+        (_manifests(interval="1m"), "at least 5m"),
+        (_manifests(remediation={"mode": "Apply"}, rules={"allowedModes": ["Apply"]}), "maxMonthlyCost"),
+    ],
+)
+def test_a_wrong_manifest_is_explained_without_a_traceback(run: Run, tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "wrong.yaml").write_text(text)
+    ran = run("inspect", "-f", "wrong.yaml")
+    assert ran.code == 2
+    assert said in " ".join(ran.err.split())
+    assert "Traceback" not in ran.err
+
+
+def test_a_missing_file_is_named(run: Run) -> None:
+    ran = run("inspect", "-f", "nowhere.yaml")
+    assert (ran.code, ran.err.strip()) == (2, "Error: nowhere.yaml does not exist")
+
+
+def test_a_mode_beyond_the_accounts_rules_is_refused(aws: SimulatedAWS, run: Run, tmp_path: Path) -> None:
+    (tmp_path / "p.json").write_text(_manifests(remediation={"mode": "Apply", "maxMonthlyCost": 5}))
+    ran = run("inspect", "-f", "p.json", "--endpoint-url", aws.url)
+    assert ran.code == 2
+    assert "allows the modes Observe, Propose" in " ".join(ran.err.split())
+
+
+def test_the_plan_names_order_cost_and_what_is_missing(aws: SimulatedAWS, run: Run, tmp_path: Path) -> None:
+    (tmp_path / "p.json").write_text(_manifests())
+    without = run("plan", "-f", "p.json", "--endpoint-url", aws.url, "-o", "json").json[0]
+    blocked = {step["fixes"][0]: step.get("blocked", "") for step in without["steps"]}
+    assert "spec.remediation.inputs.domain" in blocked["tls-certificates-valid"]
+    given = ("--input", "domain=shop.example.com", "--input", "healthPath=/health")
+    plan = run("plan", "-f", "p.json", *given, "--endpoint-url", aws.url, "-o", "json").json[0]
+    assert [step["fixes"][0] for step in plan["steps"]] == [
+        "cloudtrail-multi-region",
+        "tls-certificates-valid",
+        "custom-domain",
+        "dns-health-checks",
+    ]
+    assert plan["monthlyCost"] == pytest.approx(sum(step["monthlyCost"] for step in plan["steps"]))
+    assert plan["steps"][-1]["scoreAfter"] > plan["score"]
+
+
+def test_an_unknown_input_is_refused_with_the_known_ones(run: Run) -> None:
+    ran = run("plan", "--input", "domian=x")
+    assert ran.code == 2
+    assert "domain" in ran.err
+
+
+def test_checks_are_listed_as_an_array_with_the_promised_members(run: Run) -> None:
+    listed = run("checks", "--output", "json").json
+    assert len(listed) == len(catalogue.load())
+    members = [
+        "id",
+        "title",
+        "category",
+        "phase",
+        "severity",
+        "optional",
+        "fix",
+        "parameters",
+        "calls",
+        "actions",
+        "mappings",
+    ]
+    assert all(set(members) <= set(check) for check in listed)
+    one = run("checks", "cloudtrail-multi-region", "-o", "json").json
+    assert [check["id"] for check in one] == ["cloudtrail-multi-region"]
+    assert one[0]["remediations"] == ["cloudtrail"]
+
+
+def test_a_check_is_explained_and_a_wrong_id_finds_its_neighbour(run: Run) -> None:
+    assert "cloudtrail:DescribeTrails" in run("checks", "cloudtrail-multi-region").out
+    ran = run("checks", "cloudtrial-multi-region")
+    assert ran.code == 2
+    assert "did you mean cloudtrail-multi-region" in " ".join(ran.err.split())
+
+
+def test_the_iam_policy_only_reads(run: Run) -> None:
+    policy = run("iam-policy").json
+    actions = [action for statement in policy["Statement"] for action in statement["Action"]]
+    assert actions
+    assert all(
+        action.split(":")[1].startswith(("Describe", "List", "Get", "View", "BatchGet", "GET")) for action in actions
+    )
+    assert not {"secretsmanager:GetSecretValue", "lambda:GetFunction", "ssm:GetParameter"} & set(actions)
+
+
+def test_crds_and_metrics_are_printed_and_written(run: Run, tmp_path: Path) -> None:
+    assert "kind: CustomResourceDefinition" in run("crds").out
+    run("crds", "--output-dir", "made")
+    assert (tmp_path / "made" / "passmuster.io_readinesspolicies.yaml").is_file()
+    assert "passmuster_score_ratio" in run("metrics").out
+
+
+def test_help_and_version_are_there_for_every_command(run: Run) -> None:
+    whole = run("--help")
+    assert whole.code == 0
+    for command in ("inspect", "plan", "checks", "iam-policy", "crds", "operator", "approve", "sandbox", "demo"):
+        assert command in whole.out
+        assert run(command, "--help").code == 0
+    assert run("--version").out.startswith("passmuster ")
+
+
+def test_the_operator_says_what_is_missing_without_a_cluster(run: Run, tmp_path: Path) -> None:
+    ran = run("operator", "--kubeconfig", str(tmp_path / "none"))
+    assert ran.code == 2
+    assert "passmuster sandbox up" in " ".join(ran.err.split())
+    assert "Traceback" not in ran.err
