@@ -22,7 +22,7 @@ from passmuster.metrics.contract import document
 from passmuster.remediation import catalogue as remediations
 
 ROOT = Path(__file__).resolve().parents[1]
-MARKED = re.compile(r"(<!-- generated: (\w+) ?(.*?) -->\n).*?(<!-- /generated -->)", re.DOTALL)
+MARKED = re.compile(r"(<!-- generated: (\w+) ?([^\n]*?) -->\n).*?(<!-- /generated -->)", re.DOTALL)
 _NAMED = re.compile(r'ConditionReason\.([A-Z_]+)|"([A-Z][A-Za-z]+)"')
 BY_CATALOGUE = {"spec.checks.parameters", "spec.floors", "spec.remediation.inputs"}
 """Fields whose members come from the catalogues: listed by `passmuster checks` and `kubectl explain`, not here."""

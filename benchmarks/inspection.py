@@ -86,9 +86,11 @@ class Bench:
         from passmuster.aws.collector import Collector
         from passmuster.aws.identity import Identities
         from passmuster.aws.limits import Limits
+        from passmuster.aws.models import operations_of
         from passmuster.aws.principal import KeyRing
         from passmuster.aws.transport import BotoTransport
         from passmuster.checks import catalogue
+        from passmuster.checks.judge import distinct_calls
         from passmuster.engine.inspection import Inspector
         from passmuster.remediation import catalogue as remediations
 
@@ -117,10 +119,11 @@ class Bench:
                 return super().pages(request)
 
         self.clock = clock
-        self.clients = TimedClients(KeyRing(), endpoint_url=facts.url)
+        self.catalogue = catalogue.load()
+        operations = operations_of(distinct_calls(self.catalogue))
+        self.clients = TimedClients(KeyRing(), endpoint_url=facts.url, operations=operations)
         identities = Identities(self.clients, clock=clock)
         collector = Collector(NotingTransport(self.clients), Limits(RATE), clock=clock)
-        self.catalogue = catalogue.load()
         self.remediations = remediations.load()
         self.demand = Demand()
         self.inspector = Inspector(collector, identities, self.catalogue, clock=clock)
@@ -225,7 +228,7 @@ def measure_repeated(facts: Facts, times: int) -> dict[str, Any]:
         report = bench.inspect(facts.account_id, report).report
         bench.moved += bench.interval
         resident.append(_resident())
-    settled = times // 4
+    settled = times // 2
     return {
         "inspections": times,
         "resident": [resident[0], resident[settled], resident[-1]],

@@ -146,9 +146,7 @@ def collect(
 ) -> Snapshot:
     """The snapshot that the real collector takes through a transport, at a fixed time and without waiting."""
     watch = Watch()
-    collector = Collector(
-        transport, Limits(rate=1e6), clock=lambda: now, threads=2, monotonic=watch, sleep=watch.sleep
-    )
+    collector = Collector(transport, Limits(rate=1e6), clock=lambda: now, threads=2, monotonic=watch, sleep=watch.sleep)
     covered = Scope(account, partition, regions, CONTROL_REGIONS[partition], **scope)
     principal = Principal(account, NOBODY.access_key, NOBODY.secret_key, None)
     return collector.collect(calls, covered, principal, previous).snapshot

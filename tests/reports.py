@@ -180,6 +180,7 @@ def step(
         account_id=ACCOUNT,
         region=REGION,
         target=target,
+        subject=target,
         findings=(),
         parameters={},
         tags={},

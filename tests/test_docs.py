@@ -10,7 +10,6 @@ import re
 import shlex
 import subprocess
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -29,12 +28,14 @@ from passmuster.remediation import catalogue as remediations
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("changelog.d/*.md")])
 TOP = (
-    "ARCHITECTURE.md CHANGELOG.md CONTRIBUTING.md LICENSE Makefile README.md SECURITY.md benchmarks changelog.d crds docs"
-    " examples operator pyproject.toml remediations tests uv.lock .ci/run .ci/setup"
-).split()
+    *("ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md", "SECURITY.md"),
+    *("benchmarks", "changelog.d", "crds", "docs", "examples", "operator", "remediations", "tests"),
+    *("pyproject.toml", "uv.lock", ".ci/run", ".ci/setup"),
+)
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+RUN = re.compile(r"(?:^|[(/] ?|; |\$ |\| |'passmuster\[sandbox\]' )passmuster ((?:[a-z]|-)[^|>;&)]*)")
 SHELL = ("bash", "sh", "console")
 
 
@@ -55,11 +56,13 @@ def _name(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-def _blocks(*languages: str) -> Iterator[Any]:
-    for path in DOCUMENTS:
-        for number, match in enumerate(FENCE.finditer(path.read_text(encoding="utf-8")), 1):
-            if match[1] in languages:
-                yield pytest.param(match[2], id=f"{_name(path)} block {number}")
+def _blocks(*languages: str) -> list[Any]:
+    return [
+        pytest.param(match[2], id=f"{_name(path)} block {number}")
+        for path in DOCUMENTS
+        for number, match in enumerate(FENCE.finditer(path.read_text(encoding="utf-8")), 1)
+        if match[1] in languages
+    ]
 
 
 def _ours(text: str) -> bool:
@@ -70,16 +73,15 @@ def _load(text: str) -> list[Any]:
     return manifest.load(text, offline.facts(), remediations.load().inputs())
 
 
-def _commands() -> Iterator[Any]:
+def _commands() -> list[Any]:
     """Every `passmuster ...` in a shell block or in backquotes, with where it stands."""
+    found = []
     for path in DOCUMENTS:
         text = path.read_text(encoding="utf-8")
         lines = [line for match in FENCE.finditer(text) if match[1] in SHELL for line in _shell_lines(match[2])]
-        found = [*lines, *CODE.findall(FENCE.sub("", text))]
-        for line in dict.fromkeys(found):
-            for command in re.findall(r"(?:^|[ /(])passmuster( [^|>;&]*)", line.removeprefix("$ ")):
-                if command.split()[0][0].islower() or command.split()[0].startswith("-"):
-                    yield pytest.param(command, id=f"{_name(path)}: passmuster{command}")
+        for line in dict.fromkeys([*lines, *CODE.findall(FENCE.sub("", text))]):
+            found += [pytest.param(command, id=f"{_name(path)}: passmuster {command}") for command in RUN.findall(line)]
+    return found
 
 
 def _shell_lines(block: str) -> list[str]:
@@ -188,3 +190,10 @@ def test_paths_named_in_the_code_map_exist() -> None:
 def test_a_changelog_fragment_is_named_as_it_should_be(path: Path) -> None:
     assert re.fullmatch(r"[a-z0-9-]+\.(added|changed|fixed)\.md", path.name)
     assert not path.read_text(encoding="utf-8").startswith("#")
+
+
+def test_the_readme_counts_the_checks_and_remediations_there_are() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    designed = yaml.safe_load((ROOT / "tests" / "readiness_catalogue.yaml").read_text(encoding="utf-8"))
+    assert f"It inspects {len(offline.catalogue())} of the catalogue's {len(designed)} checks" in text
+    assert f"carries out {['no', 'one', 'two', 'three', 'four', 'five'][len(remediations.load())]} remediations" in text

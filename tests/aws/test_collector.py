@@ -22,7 +22,7 @@ from passmuster.aws.limits import BURST, DEFAULT_RATE, Bucket, Limits
 from passmuster.aws.principal import Principal
 from passmuster.aws.transport import CallError, CredentialsExpired
 from passmuster.inventory.call import Call, Request, Where
-from passmuster.inventory.snapshot import Reading, Row, Snapshot, Unread, View, mark
+from passmuster.inventory.snapshot import Reading, Snapshot, Unread, View, mark, seen
 from passmuster.model.errors import WrongCredentials
 from passmuster.model.verdict import Reason
 from replay import ACCOUNT, NOW, REGION, Watch
@@ -258,23 +258,17 @@ def test_what_was_read_is_seen_and_what_was_not_is_a_gap(queues: Mapping[str, bo
         name = request.arguments()["QueueUrl"]
         return {"Attributes": name} if queues[name] else refused()
 
-    snapshot = run([QUEUE], Script({"ListQueues": {"QueueUrls": list(queues)}, "GetQueueAttributes": attributes})).snapshot
-    found: list[Row] = []
-    try:
-        found.extend(View(snapshot, (QUEUE,)).rows(QUEUE))
-        assert all(queues.values())
-    except Unread as unread:
-        assert len(unread.gaps) == sum(not read for read in queues.values()) > 0
-    view = View(snapshot, (QUEUE,))
-    seen = {row["Attributes"] for parent in view.rows(QUEUES) for row in _read(view, parent)}
-    assert seen == {name for name, read in queues.items() if read}
-
-
-def _read(view: View, parent: Row) -> list[Row]:
-    try:
-        return list(view.rows(QUEUE, parent))
-    except Unread:
-        return []
+    answers = {"ListQueues": {"QueueUrls": list(queues)}, "GetQueueAttributes": attributes}
+    snapshot = run([QUEUE], Script(answers)).snapshot
+    view, unread = View(snapshot, (QUEUE,)), sum(not read for read in queues.values())
+    assert {row["Attributes"] for row in seen(view.rows(QUEUE))} == {name for name, read in queues.items() if read}
+    assert len(list(snapshot.gaps())) == unread
+    if unread:
+        with pytest.raises(Unread) as caught:
+            list(view.rows(QUEUE))
+        assert len(caught.value.gaps) == unread
+    for parent in view.rows(QUEUES):
+        assert len(seen(view.rows(QUEUE, parent))) == queues[str(parent.data)]
 
 
 # age ------------------------------------------------------------------------------------------------------------------
@@ -462,7 +456,9 @@ def test_a_service_that_publishes_less_gets_less() -> None:
     watch = Watch()
     certificates = Call("acm", "ListCertificates", items="Arns")
     certificate = Call("acm", "DescribeCertificate", each=certificates, param="CertificateArn")
-    run([certificate], Script({"ListCertificates": {"Arns": [str(n) for n in range(14)]}}), limits=Limits(), watch=watch)
+    run(
+        [certificate], Script({"ListCertificates": {"Arns": [str(n) for n in range(14)]}}), limits=Limits(), watch=watch
+    )
     assert watch.now == pytest.approx((15 - 5) / 0.5, abs=1)
 
 
@@ -721,7 +717,7 @@ def test_expired_credentials_end_the_collection_and_are_told() -> None:
 def test_an_account_that_hangs_delays_no_other() -> None:
     """The hanging account is released only after the other one is done: in any other order this would never end."""
     release, limits = threading.Event(), Limits(rate=1e6)
-    hanging = Script({"ListClusters": lambda r: release.wait(60) and {} or {}})
+    hanging = Script({"ListClusters": lambda r: (release.wait(60) and {}) or {}})
     finished: list[Collection] = []
     slow = threading.Thread(
         target=lambda: finished.append(run([CLUSTERS], hanging, account="111111111111", limits=limits))

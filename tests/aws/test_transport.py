@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
-import socket
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -31,16 +31,35 @@ def request(service: str, operation: str, region: str = "eu-central-1", **parame
 ECS = request("ecs", "ListClusters")
 
 
-@contextmanager
-def transport(url: str | None) -> Iterator[BotoTransport]:
+@dataclass
+class Wire:
+    """One server and one set of clients for all tests of this file; a test says what is answered."""
+
+    through: BotoTransport
+    answer: Callable[[Asked], Said] = field(default=lambda asked: Said())
+    is_connected: bool = True
+
+
+WIRE: list[Wire] = []
+
+
+@pytest.fixture(scope="module", autouse=True)
+def wire() -> Iterator[Wire]:
     ring = KeyRing()
     ring.prove(PRINCIPAL.access_key, ACCOUNT)
-    shared = Clients(ring, endpoint_url=url)
-    try:
-        with acting_as(PRINCIPAL, ACCOUNT):
-            yield BotoTransport(shared)
-    finally:
+    with loopback(lambda asked: WIRE[0].answer(asked)) as url:
+        shared = Clients(ring, endpoint_url=url)
+        shared._session.get_component("event_emitter").register("before-send.*.*", _connect)
+        WIRE.append(Wire(BotoTransport(shared)))
+        yield WIRE[0]
         shared.close()
+    WIRE.clear()
+
+
+def _connect(request: Any, **_: Any) -> None:
+    """A connection that fails as where a name does not exist."""
+    if not WIRE[0].is_connected:
+        raise EndpointConnectionError(endpoint_url=request.url)
 
 
 class Pages:
@@ -56,8 +75,9 @@ class Pages:
 
 
 def read(answer: Pages, one: Request = ECS) -> list[Mapping[str, Any]]:
-    with loopback(answer) as url, transport(url) as through:
-        return [{k: v for k, v in page.items() if k != "ResponseMetadata"} for page in through.pages(one)]
+    WIRE[0].answer = answer
+    with acting_as(PRINCIPAL, ACCOUNT):
+        return [{k: v for k, v in page.items() if k != "ResponseMetadata"} for page in WIRE[0].through.pages(one)]
 
 
 def fails(answer: Pages, one: Request = ECS) -> CallError:
@@ -138,9 +158,8 @@ def test_a_body_that_ends_early_without_a_length_is_no_answer(kept: int) -> None
 
 def test_a_cut_list_of_trails_is_not_read_as_no_trails() -> None:
     body = json.dumps({"trailList": [{"Name": "audit"}]}).encode()
-    with loopback(Pages(Said(body[: len(body) // 2], length=-1))) as url, transport(url) as through:
-        with pytest.raises(CallError, match="CutBody"):
-            list(through.pages(request("cloudtrail", "DescribeTrails")))
+    error = fails(Pages(Said(body[: len(body) // 2], length=-1)), request("cloudtrail", "DescribeTrails"))
+    assert error.code == "CutBodyError"
 
 
 @pytest.mark.parametrize("length", [None, -1], ids=["with its own length", "without a length"])
@@ -176,24 +195,22 @@ def test_a_connection_that_is_closed_without_an_answer_may_be_tried_again() -> N
     assert (error.reason, error.transient) == (Reason.SERVICE_ERROR, True)
 
 
-def test_an_answer_that_does_not_come_in_time_may_be_tried_again() -> None:
-    deaf = socket.socket()
-    deaf.bind(("127.0.0.1", 0))
-    deaf.listen()
+def test_an_answer_that_does_not_come_in_time_may_be_tried_again(wire: Wire) -> None:
+    client = wire.through._clients.client("ecs", "eu-west-3")
+    client._endpoint.http_session._timeout = 0.2
+    client._endpoint.http_session._manager.connection_pool_kw["timeout"] = 0.2
+    over = threading.Event()
+
+    class Deaf(Pages):
+        def __call__(self, asked: Asked) -> Said:
+            over.wait(20)
+            return Said()
+
     try:
-        with transport(f"http://127.0.0.1:{deaf.getsockname()[1]}") as through:
-            client = through._clients.client("ecs", "eu-central-1")
-            client._endpoint.http_session._timeout = 0.2
-            client._endpoint.http_session._manager.connection_pool_kw["timeout"] = 0.2
-            with pytest.raises(CallError) as caught:
-                list(through.pages(ECS))
+        error = fails(Deaf(), request("ecs", "ListClusters", "eu-west-3"))
     finally:
-        deaf.close()
-    assert (caught.value.reason, caught.value.code, caught.value.transient) == (
-        Reason.SERVICE_ERROR,
-        "ReadTimeoutError",
-        True,
-    )
+        over.set()
+    assert (error.reason, error.code, error.transient) == (Reason.SERVICE_ERROR, "ReadTimeoutError", True)
 
 
 def test_timeouts_are_short_and_botocore_does_not_retry() -> None:
@@ -262,30 +279,19 @@ def test_the_code_and_the_message_of_the_service_are_kept_as_evidence() -> None:
 # endpoints ------------------------------------------------------------------------------------------------------------
 
 
-class Unconnected(BotoTransport):
-    """A transport whose every connection fails, as where a name does not exist."""
+@pytest.fixture
+def unconnected(wire: Wire) -> Iterator[Callable[[Request], CallError]]:
+    def error(one: Request) -> CallError:
+        return fails(Pages(Said()), one)
 
-    def __init__(self, shared: Clients) -> None:
-        super().__init__(shared)
-        shared._session.get_component("event_emitter").register("before-send.*.*", self._fail)
-
-    def _fail(self, request: Any, **_: Any) -> None:
-        raise EndpointConnectionError(endpoint_url=request.url)
-
-
-def unconnected(one: Request) -> CallError:
-    ring = KeyRing()
-    ring.prove(PRINCIPAL.access_key, ACCOUNT)
-    shared = Clients(ring)
-    try:
-        with acting_as(PRINCIPAL, ACCOUNT), pytest.raises(CallError) as caught:
-            list(Unconnected(shared).pages(one))
-    finally:
-        shared.close()
-    return caught.value
+    wire.is_connected = False
+    yield error
+    wire.is_connected = True
 
 
-def test_a_name_that_does_not_exist_in_a_region_without_the_service_says_that_it_is_not_offered_there() -> None:
+def test_a_name_that_does_not_exist_in_a_region_without_the_service_says_that_it_is_not_offered_there(
+    unconnected: Callable[[Request], CallError],
+) -> None:
     error = unconnected(request("ssm-incidents", "ListResponsePlans", "eu-central-2"))
     assert (error.reason, error.code, error.transient) == (Reason.NOT_IN_PARTITION, "NotOffered", False)
     assert "ssm-incidents is not offered in eu-central-2" in error.message
@@ -301,31 +307,33 @@ def test_a_name_that_does_not_exist_in_a_region_without_the_service_says_that_it
     ],
     ids=["offered", "a service botocore lists nowhere", "a region that does not exist", "a mistyped region"],
 )
-def test_a_failed_connection_is_no_absence_where_the_service_may_be_offered(one: Request) -> None:
+def test_a_failed_connection_is_no_absence_where_the_service_may_be_offered(
+    one: Request, unconnected: Callable[[Request], CallError]
+) -> None:
     error = unconnected(one)
     assert (error.reason, error.code, error.transient) == (Reason.SERVICE_ERROR, "EndpointConnectionError", True)
 
 
-def test_a_service_that_a_partition_lacks_is_known_before_it_is_asked() -> None:
-    with transport(None) as through:
-        assert through.offers("guardduty", "aws")
-        assert through.offers("iam", "aws-cn")
-        assert not through.offers("globalaccelerator", "aws-cn")
-        assert through.offers("arc-region-switch", "aws"), "botocore lists it nowhere: who knows"
+def test_a_service_that_a_partition_lacks_is_known_before_it_is_asked(wire: Wire) -> None:
+    assert wire.through.offers("guardduty", "aws")
+    assert wire.through.offers("iam", "aws-cn")
+    assert not wire.through.offers("globalaccelerator", "aws-cn")
+    assert wire.through.offers("arc-region-switch", "aws"), "botocore lists it nowhere: who knows"
 
 
 def test_a_global_service_is_asked_where_it_has_an_address() -> None:
-    with transport(None) as through:
-        home = through._clients.client("globalaccelerator", "us-east-1").meta.endpoint_url
-        assert home == "https://globalaccelerator.us-west-2.amazonaws.com"
-        assert through._clients.client("ec2", "us-east-1").meta.endpoint_url == "https://ec2.us-east-1.amazonaws.com"
+    shared = Clients(KeyRing())
+    home = shared.client("globalaccelerator", "us-east-1").meta.endpoint_url
+    elsewhere = shared.client("sts", "us-east-1").meta.endpoint_url
+    shared.close()
+    assert home == "https://globalaccelerator.us-west-2.amazonaws.com"
+    assert elsewhere == "https://sts.us-east-1.amazonaws.com"
 
 
-def test_clients_are_shared_and_made_once() -> None:
-    with transport("http://127.0.0.1:1") as through:
-        first = through._clients.client("ecs", "eu-central-1")
-        assert through._clients.client("ecs", "eu-central-1") is first
-        assert through._clients.client("ecs", "eu-west-1") is not first
+def test_clients_are_shared_and_made_once(wire: Wire) -> None:
+    first = wire.through._clients.client("ecs", "eu-central-1")
+    assert wire.through._clients.client("ecs", "eu-central-1") is first
+    assert wire.through._clients.client("ecs", "eu-west-1") is not first
 
 
 # time and logs --------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ the real collector asks the simulated AWS over HTTP, and the report is written a
 in EXPECTED before this test passes again.
 """
 
+import contextlib
 import json
 import logging
 from collections.abc import Iterator
@@ -26,7 +27,7 @@ from passmuster.engine.inspection import Inspector, Outcome, Task
 from passmuster.model.account import Identity, Target
 from passmuster.model.evidence import Recovery
 from passmuster.model.verdict import Phase, Status
-from passmuster.sandbox.accounts import review
+from passmuster.sandbox.accounts import review, shop, templates
 from passmuster.sandbox.simulated_aws import SimulatedAWS
 
 PASS, FAIL, NOT_APPLICABLE = Status.PASS, Status.FAIL, Status.NOT_APPLICABLE
@@ -128,6 +129,20 @@ class Lines(logging.Handler):
         self.kept.append(self.format(record))
 
 
+@contextlib.contextmanager
+def logged(lines: Lines) -> Iterator[None]:
+    """Keep everything that the process logs at the levels it runs with; of our own code everything."""
+    everybody, ours = logging.getLogger(), logging.getLogger("passmuster")
+    before = ours.level
+    ours.setLevel(logging.DEBUG)
+    everybody.addHandler(lines)
+    try:
+        yield
+    finally:
+        everybody.removeHandler(lines)
+        ours.setLevel(before)
+
+
 @dataclass(frozen=True)
 class Inspected:
     account: review.ReviewAccount
@@ -162,22 +177,6 @@ def inspected(running_aws: SimulatedAWS, seeded: review.ReviewAccount) -> Iterat
         outcome = Inspector(collector, Identities(clients), catalogue).inspect(task)
     yield Inspected(seeded, outcome, lines.kept)
     clients.close()
-
-
-class logged:  # noqa: N801  # reads as a word in a with statement
-    """Everything that the process logs, at the levels it runs with; our own code at every level."""
-
-    def __init__(self, lines: Lines) -> None:
-        self.lines, self.ours = lines, logging.getLogger("passmuster")
-
-    def __enter__(self) -> None:
-        self.before = self.ours.level
-        self.ours.setLevel(logging.DEBUG)
-        logging.getLogger().addHandler(self.lines)
-
-    def __exit__(self, *_: object) -> None:
-        logging.getLogger().removeHandler(self.lines)
-        self.ours.setLevel(self.before)
 
 
 def document(inspected: Inspected) -> str:
@@ -272,3 +271,12 @@ def test_what_is_changed_in_place_belongs_to_no_stack(
     ]
     assert owned
     assert not [name for name in owned if f":{kind}/" in name or f":{kind}:" in name]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["network", "data", "edge", "service", "dns", "costs", "invoices"])
+def test_the_accounts_own_templates_are_good_cloudformation(seeded: review.ReviewAccount, name: str) -> None:
+    from cfnlint.api import ManualArgs, lint  # takes seconds to import
+
+    region = shop.EDGE_REGION if name == "invoices" else seeded.region
+    assert [str(match) for match in lint(templates.read(name), config=ManualArgs(regions=[region]))] == []

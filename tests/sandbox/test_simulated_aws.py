@@ -73,8 +73,8 @@ def test_any_boto3_client_with_its_url_and_keys_works(aws: SimulatedAWS) -> None
     [
         ("compute-optimizer", "get_recommendation_summaries", {}),
         ("iam", "simulate_custom_policy", {"PolicyInputList": ["{}"], "ActionNames": ["s3:ListBucket"]}),
-        ("backup", "list_restore_jobs", {}),
-        ("ec2", "describe_reserved_instances", {}),
+        ("savingsplans", "describe_savings_plans_offering_rates", {}),
+        ("ec2", "describe_fpga_images", {}),
     ],
 )
 def test_what_nobody_emulates_is_an_error_with_a_name_and_not_retried(
@@ -452,6 +452,16 @@ def test_enforced_resources_and_conditions_count(aws: SimulatedAWS) -> None:
         session.client("ec2").describe_vpcs()
         with pytest.raises(ClientError, match="UnauthorizedOperation"):
             session.client("ec2", "us-east-1").describe_vpcs()
+
+
+def test_attached_policies_count_too(aws: SimulatedAWS) -> None:
+    iam = aws.client("iam", account_id=OTHER)
+    role = aws.role_with_policy(OTHER, allow("kms:ListKeys"))
+    document = json.dumps(allow("sqs:List*"))
+    attached = iam.create_policy(PolicyName="queues", PolicyDocument=document)["Policy"]["Arn"]
+    iam.attach_role_policy(RoleName="sandbox", PolicyArn=attached)
+    with aws.enforce_iam():
+        aws.session_with(aws.assume(role)).client("sqs").list_queues()
 
 
 def test_sessions_expire(aws: SimulatedAWS) -> None:

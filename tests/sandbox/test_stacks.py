@@ -1827,6 +1827,18 @@ def test_a_failure_of_an_api_fails_the_stack_that_calls_it(stack: Stack) -> None
     stack.aws.client("sns").list_topics()
 
 
+def test_a_connection_that_breaks_fails_the_resource(stack: Stack) -> None:
+    stack.aws.faults.add("reset", service="sns", operation="CreateTopic", inside_stacks=True)
+    assert stack.deploy(LOGS) == "ROLLBACK_COMPLETE"
+
+
+def test_names_and_sizes_are_limited(stack: Stack) -> None:
+    with pytest.raises(ClientError, match="changeSetName"):
+        stack.propose(LOGS, "1-starts-with-a-digit")
+    with pytest.raises(ClientError, match="51200"):
+        stack.propose(LOGS + "#" * 51200)
+
+
 def test_an_update_without_changes_fails_with_amazons_sentence(stack: Stack) -> None:
     stack.deploy(LOGS)
     told = stack.propose(LOGS, "two", ChangeSetType="UPDATE")

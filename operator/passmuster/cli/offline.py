@@ -20,10 +20,12 @@ from passmuster.aws.clients import Clients
 from passmuster.aws.collector import Collector
 from passmuster.aws.identity import Identities, control_region_of, default_region
 from passmuster.aws.limits import DEFAULT_RATE, Limits
+from passmuster.aws.models import operations_of
 from passmuster.aws.principal import KeyRing
 from passmuster.aws.transport import BotoTransport
 from passmuster.checks import catalogue as checks
 from passmuster.checks.catalogue import Catalogue
+from passmuster.checks.judge import distinct_calls
 from passmuster.cli import terminal
 from passmuster.engine import documents
 from passmuster.engine.inspection import Inspector, Task
@@ -141,10 +143,11 @@ class Engine:
 
 def engine(endpoint_url: str | None) -> Engine:
     """The same engine the operator runs."""
-    clients = Clients(KeyRing(), endpoint_url=endpoint_url)
+    known = checks.load()
+    clients = Clients(KeyRing(), endpoint_url=endpoint_url, operations=operations_of(distinct_calls(known)))
     identities = Identities(clients)
     limits = Limits(SIMULATED_RATE if endpoint_url else DEFAULT_RATE)
-    return Engine(clients, identities, Inspector(Collector(BotoTransport(clients), limits), identities, checks.load()))
+    return Engine(clients, identities, Inspector(Collector(BotoTransport(clients), limits), identities, known))
 
 
 def inspect(asked: Asked, endpoint_url: str | None) -> list[Result]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -28,10 +28,11 @@ Document = dict[str, Any]
 MOST_BYTES = 256 * 1024 - 8 * 1024
 """Bytes of a report in the cluster, with room for its metadata."""
 
+MOST_ENTRIES = 500
+"""Steps of the plan, refused reads and billed answers that a report in the cluster holds."""
+
 _GRAVITY = (Status.FAIL, Status.UNKNOWN, Status.PASS, Status.NOT_APPLICABLE)
-VOLATILE = frozenset(
-    {"observedAt", "startedAt", "duration", "calls", "billedCalls", "id", "lastInspection", "inspection", "billed"}
-)
+VOLATILE = frozenset({"observedAt", "lastInspection", "inspection", "billed"})
 """Members that change with every inspection and say nothing new; see `substance`."""
 
 
@@ -70,7 +71,7 @@ def report_status(report: Report, plan: Plan | None, limit: int | None) -> Docum
             for p in report.phases
         ],
         "checks": [check_document(c, by_check.get(c.id), limit) for c in report.checks],
-        "plan": [step_document(step) for step in plan.steps] if plan is not None else [],
+        "plan": [step_document(step) for step in _first(limit, plan.steps)] if plan is not None else [],
         "inspection": inspection_document(report.inspection),
         "refusals": [
             {
@@ -81,9 +82,14 @@ def report_status(report: Report, plan: Plan | None, limit: int | None) -> Docum
                 "code": r.code,
                 "checks": list(r.checks),
             }
-            for r in report.inspection.refusals
+            for r in _first(limit, report.inspection.refusals)
         ],
     }
+
+
+def _first(limit: int | None, members: Sequence[Any]) -> Sequence[Any]:
+    """As many as the schema of a report lets be in one list, where it is limited at all."""
+    return members if limit is None else members[:MOST_ENTRIES]
 
 
 def counts_document(counts: Counts) -> Document:
@@ -230,19 +236,42 @@ def _remediation_names(plan: Plan | None) -> Mapping[str, str]:
 
 
 def trimmed(document: Document) -> Document:
-    """The report within its size: the longest lists of findings are cut first, and no verdict is lost."""
-    checks = document["status"]["checks"]
-    while len(json.dumps(document).encode()) > MOST_BYTES:
-        longest = max(checks, key=lambda c: len(c["findings"]))
-        if not longest["findings"]:
-            document["status"]["plan"] = document["status"]["plan"][: len(document["status"]["plan"]) // 2]
-            document["status"]["refusals"] = document["status"]["refusals"][:20]
-            document["status"].pop("billed", None)
+    """The report within its size: the longest lists are cut first, and no verdict is lost."""
+    status = document["status"]
+    if "billed" in status:
+        status["billed"] = _within(status["billed"], MOST_BYTES // 4)
+    excess = _bytes(document) - MOST_BYTES
+    while excess > 0:
+        lists = [(owner, name) for owner, name in _cuttable(status) if owner[name]]
+        if not lists:
             break
-        keep = len(longest["findings"]) // 2
-        longest["truncated"] += len(longest["findings"]) - keep
-        longest["findings"] = longest["findings"][:keep]
+        owner, name = max(lists, key=lambda entry: len(entry[0][entry[1]]))
+        keep = len(owner[name]) // 2
+        excess -= _bytes(owner[name][keep:])
+        if name == "findings":
+            owner["truncated"] += len(owner[name]) - keep
+        owner[name] = owner[name][:keep]
     return document
+
+
+def _cuttable(status: Document) -> Iterator[tuple[Document, str]]:
+    yield from ((status, name) for name in ("plan", "refusals"))
+    yield from ((check, "findings") for check in status["checks"])
+
+
+def _within(rows: Sequence[Document], most: int) -> list[Document]:
+    """As many of the first rows as fit into that many bytes."""
+    kept: list[Document] = []
+    for row in rows[:MOST_ENTRIES]:
+        most -= _bytes(row) + 2
+        if most < 0:
+            break
+        kept.append(row)
+    return kept
+
+
+def _bytes(value: Any) -> int:
+    return len(json.dumps(value).encode())
 
 
 def substance(value: Any) -> Any:

@@ -96,7 +96,7 @@ class WorkQueue(Generic[Key]):
         with self._changed:
             failures = self._failures[key] = self._failures.get(key, 0) + 1
             self.statistics.retries += 1
-            ceiling = min(LAST_RETRY, FIRST_RETRY * 2 ** (failures - 1))
+            ceiling = min(LAST_RETRY, FIRST_RETRY * 2 ** min(failures - 1, 16))
             delay = random.uniform(ceiling / 2, ceiling)
             due = self.clock() + delay
             self._again[key] = min(due, self._again.get(key, due))
@@ -130,7 +130,7 @@ class WorkQueue(Generic[Key]):
         """Seconds that the longest waiting key is overdue, 0 when nothing is."""
         with self._changed:
             now = self.clock()
-            return max((now - due for due in self._due.values()), default=0.0) if self._due else 0.0
+            return max((now - due for due in self._due.values() if due <= now), default=0.0)
 
     def close(self) -> None:
         """Wakes every worker with nothing; work under way is finished by its worker."""

@@ -339,7 +339,7 @@ class _Life:
             stack=proposal.stack,
             change_set=self._token,
             token=self._token,
-            template=proposal.definition.template,
+            template=proposal.body,
             parameters=proposal.parameters,
             tags=tags,
             capabilities=proposal.definition.capabilities,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cronsim import CronSim, CronSimError
@@ -21,15 +21,17 @@ def open_now(windows: Sequence[Window], now: datetime) -> bool:
 
 
 def _contains(window: Window, now: datetime) -> bool:
-    """Whether the window opened within its duration before now. Raises UserError for what is no schedule."""
+    """Whether the window opened within its duration before now. Raises UserError for what is no schedule.
+
+    The duration is elapsed time, also in the nights in which the clocks change.
+    """
     try:
         zone = ZoneInfo(window.time_zone)
-        local = now.astimezone(zone)
-        opened = next(CronSim(window.schedule, local - window.duration), None)
-    except ZoneInfoNotFoundError as error:
+        opened = next(CronSim(window.schedule, (now - window.duration).astimezone(zone)), None)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise UserError(
             f"there is no time zone {window.time_zone!r}: use an IANA name such as Europe/Berlin"
         ) from error
     except CronSimError as error:
         raise UserError(f"{window.schedule!r} is not a schedule: {error}") from error
-    return opened is not None and opened <= local
+    return opened is not None and opened.astimezone(UTC) <= now

@@ -27,9 +27,11 @@ from passmuster.aws.clients import Clients
 from passmuster.aws.collector import Collector
 from passmuster.aws.identity import Identities
 from passmuster.aws.limits import DEFAULT_RATE, Limits
+from passmuster.aws.models import operations_of
 from passmuster.aws.principal import KeyRing
 from passmuster.aws.transport import BotoTransport
 from passmuster.checks import catalogue as checks
+from passmuster.checks.judge import distinct_calls
 from passmuster.engine.cache import Cache
 from passmuster.engine.fleet import Counters, Fleet
 from passmuster.engine.inspection import Inspector
@@ -99,11 +101,17 @@ class Operator:
         self.queue: WorkQueue[Key] = WorkQueue()
         counters, fleet = Counters(), Fleet()
         ring = KeyRing()
-        clients = Clients(ring, endpoint_url=options.endpoint_url, max_connections=16 * options.workers)
+        known = checks.load()
+        clients = Clients(
+            ring,
+            endpoint_url=options.endpoint_url,
+            max_connections=16 * options.workers,
+            operations=operations_of(distinct_calls(known)),
+        )
         identities = Identities(clients)
         limits = Limits(options.requests_per_second)
         collector = Collector(BotoTransport(clients), limits, observer=counters)
-        inspector = Inspector(collector, identities, checks.load())
+        inspector = Inspector(collector, identities, known)
         self.reconciler = Reconciler(
             Services(
                 cluster=self.cluster,
@@ -130,7 +138,6 @@ class Operator:
         )
         receiver = None
         if options.alerts_token_file is not None:
-            known = checks.load()
             receiver = Receiver(self.cluster, self.cache, options.alerts_token_file, known.__contains__)
         self.port = Port(
             options.http_address,

@@ -68,7 +68,12 @@ class LineItem:
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """One remediation of the catalogue; `template` is the text of its CloudFormation template."""
+    """One remediation of the catalogue; `template` is the text of its CloudFormation template.
+
+    `literals` are words of the template that are replaced before anything else, by text with `{account}`-like names:
+    the fixed names of retained resources, which CloudFormation takes back only where they stand in the template
+    literally.
+    """
 
     name: str
     title: str
@@ -91,6 +96,7 @@ class Definition:
     waits_for: WaitsFor = WaitsFor.SERVICE
     undo: str = "delete the stack"
     retains: tuple[str, ...] = ()
+    literals: Mapping[str, str] = field(default_factory=dict)
 
 
 _DURATION = re.compile(r"^(\d+)([mhd])$")
@@ -106,6 +112,7 @@ _KNOWN = _REQUIRED | {
     "settles",
     "waitsFor",
     "retains",
+    "literals",
 }
 
 
@@ -137,6 +144,7 @@ def parse(document: Mapping[str, Any], template: str, where: str) -> Definition:
             waits_for=WaitsFor(document.get("waitsFor", "service")),
             undo=document["undo"],
             retains=tuple(document.get("retains", ())),
+            literals=dict(document.get("literals", {})),
         )
     except (ValueError, TypeError, KeyError) as error:
         raise InvalidRemediation(f"{where}: {error}") from error

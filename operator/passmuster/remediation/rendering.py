@@ -60,6 +60,7 @@ class Proposal:
     """One change, ready to be shown, approved and made.
 
     `name` is that of the Remediation object, `stack` that of the CloudFormation stack: both stable whatever the intent.
+    `body` is the template's text as it is sent.
     `subject` is the load balancer that the change is about, where it is about one, else the target.
     """
 
@@ -73,6 +74,7 @@ class Proposal:
     findings: tuple[Named, ...]
     parameters: Mapping[str, str]
     tags: Mapping[str, str]
+    body: str
     changes: tuple[str, ...]
     cost: Cost
     digest: str
@@ -150,10 +152,13 @@ def _proposal(
         if value is not None:
             values[parameter] = value
     tags = {str(k): str(v) for k, v in sorted((inputs.get("tags") or {}).items())}
-    changes = template.changes(definition.template, values)
+    body = definition.template
+    for word, text in definition.literals.items():
+        body = body.replace(word, sources.named(text))
+    changes = template.changes(body, values)
     price = cost(definition.cost, region, values)
     findings = tuple(sorted(_named(definition, report, finding), key=lambda n: (n.check, n.region, n.resource)))
-    template_digest = digest_of(definition.template)
+    template_digest = digest_of(body)
     digest = digest_of(
         {
             "remediation": definition.name,
@@ -181,6 +186,7 @@ def _proposal(
         findings=findings,
         parameters=values,
         tags=tags,
+        body=body,
         changes=changes,
         cost=price,
         digest=digest,
@@ -216,12 +222,7 @@ class _Sources:
 
     def fill(self, filling: Filling) -> str | None:
         if filling.value is not None:
-            return filling.value.format(
-                policy=re.sub(r"[^A-Za-z0-9-]+", "-", self.owner.policy),
-                account=self.report.account_id,
-                region=self.region,
-                key=self.key,
-            )
+            return self.named(filling.value)
         refused: Blocked | None = None
         for source in filling.sources:
             try:
@@ -236,6 +237,11 @@ class _Sources:
         if filling.optional:
             return None
         raise _Missing(refused or self._unfilled(filling))
+
+    def named(self, text: str) -> str:
+        """Text with the names of this proposal in place of {policy}, {account}, {region} and {key}."""
+        policy = re.sub(r"[^A-Za-z0-9-]+", "-", self.owner.policy)
+        return text.format(policy=policy, account=self.report.account_id, region=self.region, key=self.key)
 
     def _from(self, source: str) -> Value:
         head, _, name = source.partition(".")

@@ -21,13 +21,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
-import boto3
 from botocore.config import Config
-from botocore.session import Session
 from moto import settings
 from moto.core.base_backend import BackendDict
 from moto.core.model_instances import reset_model_data
-from moto.iam.models import iam_backends
 from moto.sts.models import sts_backends
 
 from passmuster.sandbox.emulation import faults, front, overlays, server, services
@@ -106,7 +103,7 @@ class SimulatedAWS:
         self._front: front.Front | None = None
         self._engine: engine.Engine | None = None
         self._server: server.LoopbackServer | None = None
-        self._session: Any = boto3.Session(botocore_session=Session())
+        self._session = front.lone_session()
         self._clients: dict[tuple[str, str, AccessKeys], Any] = {}
         self._lock = threading.Lock()
 
@@ -261,10 +258,6 @@ class SimulatedAWS:
         for account in accounts:
             for session in sts_backends[account]["aws"].assumed_roles:
                 session.expiration = session.expiration.replace(year=2000)
-
-    def roles(self, account_id: str = DEFAULT_ACCOUNT) -> list[str]:
-        """The ARNs of the account's roles."""
-        return [role.arn for role in iam_backends[account_id]["aws"].roles.values()]
 
     # stacks --------------------------------------------------------------------------------------------------------
 

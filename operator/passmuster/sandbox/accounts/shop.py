@@ -147,8 +147,19 @@ def restore_database(account: Account, parts: Parts) -> tuple[str, str]:
     )
     rds.register_db_proxy_targets(DBProxyName="shop", TargetGroupName="default", DBInstanceIdentifiers=[DATABASE])
     rds.describe_db_proxy_targets(DBProxyName="shop")  # the first look sees it registering
+    _attach(account, parts, "DataSubnets", "DatabaseGroup", "RDSNetworkInterface")
     _report_connections(account)
     return DATABASE, REPLICA
+
+
+def _attach(account: Account, parts: Parts, subnets: str, group: str, description: str) -> list[str]:
+    """One network interface in each of these subnets, which AWS makes for what it runs there; their addresses."""
+    ec2 = account.client("ec2")
+    made = [
+        ec2.create_network_interface(SubnetId=subnet, Groups=[parts.network[group]], Description=description)
+        for subnet in parts.network[subnets].split(",")
+    ]
+    return [str(answer["NetworkInterface"]["PrivateIpAddress"]) for answer in made]
 
 
 def _age_databases(account: Account) -> None:
@@ -193,7 +204,8 @@ def deploy_web(account: Account, parts: Parts, *, note: str) -> str:
         DefaultActions=[{"Type": "forward", "TargetGroupArn": group}],
         Tags=UPPER,
     )
-    elb.register_targets(TargetGroupArn=group, Targets=[{"Id": "10.20.10.10"}, {"Id": "10.20.11.10"}])
+    addresses = _attach(account, parts, "ServiceSubnets", "ServiceGroup", "Task of the web service")
+    elb.register_targets(TargetGroupArn=group, Targets=[{"Id": address} for address in addresses])
     _run_service(account, parts, group, note)
     return group
 

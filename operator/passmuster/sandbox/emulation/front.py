@@ -7,6 +7,7 @@ by emulation itself (CloudFormation creating a resource, a seed's shortcut). Wha
 error of AWS's shape, never as an HTML page.
 """
 
+import os
 import re
 import threading
 from collections.abc import Callable, Iterable
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 import boto3
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse, HeadersDict
 from botocore.config import Config
+from botocore.exceptions import ConnectionClosedError
 from botocore.session import Session
 from moto.backends import list_of_moto_modules
 from moto.core.request import Request
@@ -28,6 +30,13 @@ from passmuster.sandbox.emulation.operation import Handling, Operations, Place
 
 FAILURE_HEADER = "x-sandbox-failure"
 _PASSED_ON = re.compile(r"^/moto-api|^/favicon.ico")
+
+
+def lone_session() -> Any:
+    """A boto3 session that knows nothing of the machine it runs on: no profile, no configuration files."""
+    nothing = (None, None, os.devnull, None)
+    alone = {"profile": (None, None, None, None), "config_file": nothing, "credentials_file": nothing}
+    return boto3.Session(botocore_session=Session(session_vars=alone))
 
 
 class Logged(NamedTuple):
@@ -54,7 +63,7 @@ class Front:
         self.stopping = threading.Event()
         self._moto = _Moto()
         self._clients: dict[tuple[str, str, str, str], Any] = {}
-        self._session: Any = boto3.Session(botocore_session=Session())
+        self._session = lone_session()
         self._lock = threading.Lock()
 
     # requests ------------------------------------------------------------------------------------------------------
@@ -147,7 +156,10 @@ class Front:
 
     def _send(self, request: AWSPreparedRequest, **_: Any) -> AWSResponse:
         made = Request.from_primitives(request.method, request.url, request.headers, request.body)
-        answer = self.answer(made.environ, made.get_data())
+        try:
+            answer = self.answer(made.environ, made.get_data())
+        except server.Dropped as dropped:
+            raise ConnectionClosedError(endpoint_url=request.url) from dropped
         headers: Any = HeadersDict(dict(answer.headers))
         return AWSResponse(request.url, answer.status, headers, _Raw(answer.body))
 

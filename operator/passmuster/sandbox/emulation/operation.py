@@ -43,9 +43,6 @@ class Place:
         regions = get_backend(name)[self.account]
         return regions[self.region] if self.region in regions else regions["aws"]
 
-    def elsewhere(self, *, account: str | None = None, region: str | None = None) -> "Place":
-        return Place(account or self.account, region or self.region, self.client_of, self.kept, self.access_key)
-
 
 @dataclass(frozen=True, slots=True)
 class Handling:

@@ -21,7 +21,6 @@ from urllib.parse import parse_qs
 from xml.sax.saxutils import escape
 
 import botocore
-from botocore.exceptions import UnknownServiceError
 from botocore.parsers import create_parser
 from moto.core.parse import PROTOCOL_PARSERS
 from moto.core.request import Request
@@ -105,14 +104,6 @@ def request_id() -> str:
 
 def service_model(service: str) -> Any:
     return get_service_model(service)
-
-
-@cache
-def has_model(service: str) -> bool:
-    try:
-        return get_service_model(service) is not None
-    except UnknownServiceError:
-        return False
 
 
 @cache

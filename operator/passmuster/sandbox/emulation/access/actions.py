@@ -55,9 +55,6 @@ _OTHERS = {
     ("budgets", "DeleteBudget"): "budgets:ModifyBudget",
     ("budgets", "CreateNotification"): "budgets:ModifyBudget",
     ("budgets", "CreateSubscriber"): "budgets:ModifyBudget",
-    ("dynamodb", "ListTagsOfResource"): "dynamodb:ListTagsOfResource",
-    ("lambda", "ListFunctions"): "lambda:ListFunctions",
-    ("fis", "ListExperiments"): "fis:ListExperiments",
 }
 
 _REST_VERBS = ("apigateway", "apigatewayv2")

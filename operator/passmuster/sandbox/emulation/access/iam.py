@@ -140,7 +140,7 @@ def _session_principal(account: str, session: Any) -> Principal:
         secret=session.secret_access_key,
         token=session.session_token,
         role=session.role_arn,
-        documents=tuple(_documents(account, role)) if role else (),
+        documents=tuple(_documents(role)) if role else (),
         session_policy=session.policy or "",
     )
 
@@ -150,19 +150,17 @@ def _user_principal(account: str, access_key: str) -> Principal | None:
     for user in backend.users.values():
         for key in user.access_keys:
             if key.access_key_id == access_key:
-                documents = tuple(_documents(account, user))
+                documents = tuple(_documents(user))
                 return Principal(account, user.arn, key.secret_access_key, documents=documents)
     return None
 
 
-def _documents(account: str, owner: Any) -> Iterator[str]:
+def _documents(owner: Any) -> Iterator[str]:
     """The inline and attached policies of a role or a user, as JSON."""
     inline = owner.policies
     yield from (str(policy) for policy in (inline.values() if isinstance(inline, Mapping) else inline))
-    backend = iam_backends[account]["aws"]
-    for arn in owner.managed_policies:
-        versions = backend.managed_policies[arn].versions
-        yield from (version.document for version in versions if version.is_default)
+    for policy in owner.managed_policies.values():
+        yield from (version.document for version in policy.versions if version.is_default)
 
 
 class Access:

@@ -16,6 +16,7 @@ from moto.core.utils import utcnow
 from moto.elbv2.models import elbv2_backends
 from moto.route53.models import route53_backends
 
+from passmuster.sandbox.emulation import wire
 from passmuster.sandbox.emulation.operation import Handling, Operations, Output, Place
 
 _VALID_FOR = timedelta(days=395)
@@ -64,8 +65,6 @@ def settled(handling: Handling) -> Output:
 
 def delete_certificate(handling: Handling) -> Output:
     """DeleteCertificate, refused while something uses the certificate."""
-    from passmuster.sandbox.emulation import wire
-
     arn = str(handling.params["CertificateArn"])
     if in_use_by(handling.place, arn):
         message = f"Certificate {arn} in account {handling.call.account} is in use."

@@ -6,6 +6,7 @@ capability; an unknown resource type is refused by name.
 """
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ _IAM_NAMES = {
     "AWS::IAM::AccessKey": "",
     "AWS::IAM::UserToGroupAddition": "",
 }
+_LARGEST_BODY = 51_200
+_NAME = re.compile(r"[a-zA-Z][-a-zA-Z0-9]{0,127}")
 _RETAINED = ("Retain", "RetainExceptOnCreate")
 _UPDATABLE = (
     "CREATE_COMPLETE",
@@ -117,6 +120,7 @@ class CloudFormation:
         return {}
 
     def _new_stack(self, handling: Handling, name: str, request: Request) -> Stack:
+        _refuse_bad_name("stackName", name)
         stack = Stack(model.new_stack_id(handling.place, name), name, self._acting_place(handling, request.role))
         model.keep(handling.place, stack)
         return stack
@@ -266,6 +270,9 @@ class CloudFormation:
                 raise invalid("UsePreviousTemplate needs a stack that has a template")
             return stack.request.template
         body = params.get("TemplateBody")
+        if body and len(str(body).encode()) > _LARGEST_BODY:
+            message = "1 validation error detected: Value at 'templateBody' failed to satisfy constraint: "
+            raise invalid(f"{message}Member must have length less than or equal to {_LARGEST_BODY}")
         if not body and params.get("TemplateURL"):
             body = _from_bucket(handling.place, str(params["TemplateURL"]))
         if not body:
@@ -301,6 +308,7 @@ class CloudFormation:
     def create_change_set(self, handling: Handling) -> Output:
         params, name = handling.params, str(handling.params["ChangeSetName"])
         kind = str(params.get("ChangeSetType", "UPDATE"))
+        _refuse_bad_name("changeSetName", name)
         stack = model.find(handling.place, str(params["StackName"]))
         _refuse_wrong_state(stack, str(params["StackName"]), kind, name)
         if stack is not None and name in stack.change_sets:
@@ -485,6 +493,12 @@ def _change_set(handling: Handling) -> tuple[Stack, ChangeSet]:
             if wanted in (change_set.id, change_set.name if named else change_set.id):
                 return stack, change_set
     raise AWSError("ChangeSetNotFound", f"ChangeSet [{wanted}] does not exist", 404)
+
+
+def _refuse_bad_name(what: str, name: str) -> None:
+    if not _NAME.fullmatch(name):
+        message = f"1 validation error detected: Value '{name}' at '{what}' failed to satisfy constraint: "
+        raise invalid(f"{message}Member must satisfy regular expression pattern: {_NAME.pattern}")
 
 
 def _refuse_busy(stack: Stack, *, reviewing: bool = False) -> None:

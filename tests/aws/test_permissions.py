@@ -1,0 +1,223 @@
+"""The printed IAM policy: its actions exist, it suffices, it holds nothing too much, and nothing in it can write.
+
+The account is the one of all fixtures together, laid over the simulated AWS; access control there is enforced.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import botocore.session
+import pytest
+
+from cases import MergedAccount, merged_answers, policy_of
+from passmuster.assess.assessment import refusals, status_of
+from passmuster.aws.clients import Clients
+from passmuster.aws.collector import Collector, Scope
+from passmuster.aws.limits import Limits
+from passmuster.aws.principal import KeyRing, Principal
+from passmuster.aws.transport import BotoTransport
+from passmuster.checks.catalogue import load
+from passmuster.checks.declaration import Check
+from passmuster.checks.judge import ORGANIZATION, calls_of, distinct_calls, judge
+from passmuster.inventory.call import Call, union
+from passmuster.inventory.permissions import REGIONS_CALL, actions, all_actions, policy
+from passmuster.inventory.snapshot import Snapshot
+from passmuster.model.verdict import Reason, Status
+from passmuster.sandbox.simulated_aws import DEFAULT_ACCOUNT, SimulatedAWS
+from replay import ACCOUNT, NOW, REGION, collect
+
+CALLS = distinct_calls(load())
+ACTIONS = all_actions(CALLS)
+WRITING = ("Create", "Delete", "Put", "Update", "Modify", "Start", "Stop", "Set", "Enable", "Disable", "Attach", "Tag")
+
+
+@lru_cache(maxsize=1)
+def existing_actions() -> Mapping[str, Any]:
+    """Every IAM action there is, in lower case by prefix, from cfn-lint's copy of AWS's list."""
+    cfnlint = Path(find_spec("cfnlint").origin or "").parent  # type: ignore[union-attr]  # not imported: that is slow
+    found: dict[str, Any] = json.loads((cfnlint / "data" / "AdditionalSpecs" / "Policies.json").read_text())
+    return found
+
+
+@pytest.mark.parametrize("action", [*ACTIONS, *actions(REGIONS_CALL)])
+def test_every_action_of_the_policy_exists(action: str) -> None:
+    prefix, _, name = action.partition(":")
+    assert name.lower() in existing_actions()[prefix]["Actions"]
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_no_action_of_the_policy_can_change_or_disclose_anything(action: str) -> None:
+    prefix, _, name = action.partition(":")
+    assert not name.startswith(WRITING)
+    assert "*" not in action
+    assert action not in ("secretsmanager:GetSecretValue", "ssm:GetParameter", "lambda:GetFunction", "kms:Decrypt")
+    assert prefix == "apigateway" or name.startswith(
+        ("Get", "List", "Describe", "BatchGet", "View", "Lookup", "Search")
+    )
+
+
+def test_the_policy_names_each_action_once_and_only_what_a_call_needs() -> None:
+    document = policy(CALLS)
+    listed = [action for statement in document["Statement"] for action in statement["Action"]]
+    assert sorted(listed) == sorted({*ACTIONS, "ec2:DescribeRegions"})
+    assert len(listed) == len(set(listed))
+    assert {statement["Effect"] for statement in document["Statement"]} == {"Allow"}
+    assert len({statement["Sid"] for statement in document["Statement"]}) == len(document["Statement"])
+    assert all(statement["Sid"].isalnum() for statement in document["Statement"])
+    assert sorted(a for s in policy(CALLS, discover_regions=False)["Statement"] for a in s["Action"]) == list(ACTIONS)
+
+
+def test_the_policy_fits_into_the_managed_policies_of_one_role() -> None:
+    size = len(json.dumps(policy(CALLS), separators=(",", ":")))
+    assert size <= 10 * 6144, "ten managed policies of 6,144 characters"
+    assert size <= 10240, "the inline policies of a role: 10,240 characters together"
+
+
+# access control ------------------------------------------------------------------------------------------------------
+
+
+_SESSION = botocore.session.get_session()
+
+
+def completed(value: Any, shape: Any) -> Any:
+    """The answer with everything that AWS always sends; fixtures say only what a check looks at."""
+    if shape.type_name == "list":
+        return [completed(one, shape.member) for one in value or neutral(shape)]
+    if shape.type_name != "structure":
+        return value
+    given = {name: completed(one, shape.members[name]) for name, one in value.items()}
+    for name in shape.required_members:
+        member = shape.members[name]
+        given.setdefault(name, completed(neutral(member), member))
+    return given
+
+
+def neutral(shape: Any) -> Any:
+    """The plainest value of a shape."""
+    least = shape.metadata.get("min", 0)
+    if shape.type_name == "list":
+        return [neutral(shape.member)] * least
+    if shape.type_name == "string":
+        return shape.enum[0] if shape.enum else "x" * max(least, 1)
+    return {"boolean": False, "timestamp": NOW, "structure": {}, "map": {}}.get(shape.type_name, max(least, 0))
+
+
+@pytest.fixture(scope="module")
+def aws() -> Iterator[SimulatedAWS]:
+    assert DEFAULT_ACCOUNT == ACCOUNT
+    with SimulatedAWS(warm=False) as simulated:
+        for service, operation in sorted({(call.service, call.operation) for call in union(CALLS)}):
+            shape = _SESSION.get_service_model(service).operation_model(operation).output_shape
+            simulated.overlay(service, operation, completed(merged_answers().get(f"{service}:{operation}", {}), shape))
+        yield simulated
+
+
+class Reader:
+    """Reads the simulated account as a role with exactly the given actions."""
+
+    def __init__(self, aws: SimulatedAWS) -> None:
+        self.aws = aws
+        self.ring = KeyRing()
+        self.clients = Clients(self.ring, endpoint_url=aws.url)
+        self.collector = Collector(BotoTransport(self.clients), Limits(rate=1e6))
+        self.arn = aws.role_with_policy(ACCOUNT, policy(CALLS), name="reader")
+        keys = aws.assume(self.arn)
+        self.principal = Principal(ACCOUNT, keys.access_key, keys.secret_key, keys.token)
+        self.ring.prove(keys.access_key, ACCOUNT)
+
+    def read(self, document: Mapping[str, Any], previous: Snapshot | None = None, *services: str) -> Snapshot:
+        """The whole catalogue's calls; with `previous`, only those of the services are really made."""
+        iam = self.aws.client("iam", account_id=ACCOUNT)
+        iam.put_role_policy(RoleName="reader", PolicyName="reader", PolicyDocument=json.dumps(document))
+        scope = Scope(ACCOUNT, "aws", (REGION,), "us-east-1", hinted=frozenset(services))
+        with self.aws.enforce_iam():
+            return self.collector.collect(CALLS, scope, self.principal, previous).snapshot
+
+
+@pytest.fixture(scope="module")
+def reader(aws: SimulatedAWS) -> Iterator[Reader]:
+    one = Reader(aws)
+    yield one
+    one.clients.close()
+
+
+@pytest.fixture(scope="module")
+def whole(reader: Reader) -> Snapshot:
+    """The account as the printed policy lets it be read."""
+    reader.aws.requests.clear()
+    return reader.read(policy(CALLS))
+
+
+def test_the_printed_policy_denies_nothing(whole: Snapshot) -> None:
+    assert [f"{gap.call.name} {gap.code} {gap.message}" for gap in whole.gaps()] == []
+
+
+def test_the_policy_is_exactly_what_an_inspection_asks_of_aws(reader: Reader, whole: Snapshot) -> None:
+    asked = {(r.service, r.operation) for r in reader.aws.requests if r.access_key == reader.principal.access_key}
+    declared = {(call.service, call.operation) for call in union(CALLS)}
+    assert asked == declared
+    by_operation = {(call.service, call.operation): actions(call) for call in union(CALLS)}
+    assert {action for operation in asked for action in by_operation[operation]} == set(ACTIONS)
+    assert {r.account for r in reader.aws.requests if r.access_key == reader.principal.access_key} == {ACCOUNT}
+
+
+def test_the_wire_brings_the_same_rows_as_the_fixtures(whole: Snapshot) -> None:
+    """What the simulated AWS writes and botocore parses is what the fixtures say; so nothing was lost on the way."""
+    direct = collect(CALLS, MergedAccount())
+    assert {call: len(by) for call, by in whole.readings.items()} == {c: len(by) for c, by in direct.readings.items()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("action", ACTIONS)
+def test_without_one_action_exactly_the_checks_that_need_it_are_unknown(
+    action: str, reader: Reader, whole: Snapshot
+) -> None:
+    without = policy(CALLS)
+    for statement in without["Statement"]:
+        statement["Action"] = [name for name in statement["Action"] if name != action]
+    without["Statement"] = [statement for statement in without["Statement"] if statement["Action"]]
+    lacking = {call for call in union(CALLS) if action in actions(call)}
+    snapshot = reader.read(without, whole, *(call.service for call in lacking))
+    denied = {gap.call for gap in snapshot.gaps()}
+    assert {gap.reason for gap in snapshot.gaps()} == {Reason.DENIED}
+    assert denied == lacking, "what needs the action, and nothing else"
+    readers = {check.id for check in load() if lacking & set(union(calls_of(check)))}
+    named = {check_id for refusal in refusals(load(), snapshot) for check_id in refusal.checks}
+    assert named == readers
+    for check in load():
+        before, after = verdict(check, whole), verdict(check, snapshot)
+        if check.id not in readers:
+            assert after == before, f"{check.id} does not need {action}"
+        else:
+            assert after in (before, Status.UNKNOWN), f"{check.id}: {before} becomes {after} without {action}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("check", [pytest.param(check, id=check.id) for check in load()])
+def test_a_role_without_any_of_a_check_s_actions_makes_it_unknown_and_says_which(check: Check, reader: Reader) -> None:
+    spare = [call for call in CALLS if call is ORGANIZATION or not set(actions(call)) & set(all_actions(check.calls))]
+    document = policy([call for call in union(spare) if not set(actions(call)) & set(all_actions(check.calls))])
+    snapshot = reader.read(document)
+    case = policy_of(check)
+    if check.payer and "organizations:DescribeOrganization" not in all_actions(check.calls):
+        assert snapshot.readings[ORGANIZATION]
+    findings = judge(check, snapshot, case.parameters, case.evidence)
+    assert {finding.status for finding in findings} <= {Status.UNKNOWN, Status.NOT_APPLICABLE}
+    assert status_of(findings) in (Status.UNKNOWN, Status.NOT_APPLICABLE)
+
+
+def verdict(check: Check, snapshot: Snapshot) -> Status:
+    case = policy_of(check)
+    return status_of(judge(check, snapshot, case.parameters, case.evidence))
+
+
+def test_a_call_may_name_its_actions_itself() -> None:
+    call = Call("ecr", "DescribeImages", actions=("ecr:DescribeImages", "ecr:BatchGetImage"))
+    assert actions(call) == ("ecr:DescribeImages", "ecr:BatchGetImage")
+    assert all_actions([call]) == ("ecr:BatchGetImage", "ecr:DescribeImages")
