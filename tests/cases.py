@@ -162,7 +162,8 @@ def merged_answers() -> dict[str, Any]:
 class MergedAccount:
     """A transport that answers every request of an operation with the join of all its answers."""
 
-    def __init__(self) -> None:
+    def __init__(self, answers: Mapping[str, Any] | None = None) -> None:
+        self.answers = merged_answers() if answers is None else answers
         self.asked: list[Request] = []
 
     def offers(self, service: str, partition: str) -> bool:
@@ -170,7 +171,7 @@ class MergedAccount:
 
     def pages(self, request: Request) -> Iterator[Mapping[str, Any]]:
         self.asked.append(request)
-        yield merged_answers().get(f"{request.service}:{request.operation}", {})
+        yield self.answers.get(f"{request.service}:{request.operation}", {})
 
 
 def _join(known: dict[str, Any], page: Mapping[str, Any]) -> None:

@@ -181,6 +181,7 @@ def step(
         region=REGION,
         target=target,
         subject=target,
+        body=definition.template,
         findings=(),
         parameters={},
         tags={},
