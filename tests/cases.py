@@ -6,6 +6,7 @@ case and demand that no verdict turns.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ from replay import ACCOUNT, NOW, REGION, Replay, aware, collect
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 FOLDER = Path(__file__).parent / "checks"
 PAYER = "999999999999"
-TOKENS = {"NextToken", "nextToken", "Marker", "NextMarker", "PaginationToken", "IsTruncated"}
+PAGING = re.compile(r"(?i)next.*|.*marker|.*token|position|istruncated")
 ALLOWED = {
     "name",
     "regions",
@@ -176,7 +177,7 @@ class MergedAccount:
 
 def _join(known: dict[str, Any], page: Mapping[str, Any]) -> None:
     for member, value in page.items():
-        if member in TOKENS:
+        if PAGING.fullmatch(member):
             continue
         if isinstance(value, list):
             found = known.setdefault(member, [])

@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import reports
 from passmuster.api.report import ReadinessReportStatus
+from passmuster.assess.plan import Plan
 from passmuster.engine.documents import report_document
 from passmuster.engine.fleet import Counters, Figures, Fleet
 from passmuster.engine.ports import POLICIES, REMEDIATIONS, REPORTS, Key
@@ -59,7 +60,8 @@ class Scraped:
 @pytest.fixture(scope="module")
 def stored() -> dict[str, Any]:
     """A report of the real checks as the API server gives it back."""
-    report, plan = reports.from_fixtures()
+    report, _ = reports.from_fixtures()
+    plan = Plan((reports.step("one", "1.00"), reports.step("two", "2.00")), ())
     document = report_document(REPORT.name, "shop", "shop", report, plan)
     status = ReadinessReportStatus.model_validate(document["status"]).body()
     return dict(json.loads(json.dumps({**document, "status": status})))

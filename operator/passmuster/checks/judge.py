@@ -34,6 +34,9 @@ _GRAVEST = (
     Reason.IN_TRANSIT,
 )
 
+DEFECTS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What a check raises that is wrong about the shape of an answer. Anything else is not survived."""
+
 
 def calls_of(check: Check) -> tuple[Call, ...]:
     """Everything the judge needs to have read for a check."""
@@ -66,6 +69,10 @@ def judge(
 def _evaluated(check: Check, view: View, parameters: Parameters, evidence: Evidence) -> Iterator[Finding]:
     try:
         yield from check.evaluate(view, parameters, evidence)
+    except DEFECTS as error:
+        # One check that trips over an answer takes no other check's verdict with it.
+        message = f"the check {check.id} broke off ({type(error).__name__}: {error}), which is a defect of Passmuster"
+        yield unknown(view.origin(check.calls[0]), view.account_id, message, Reason.SERVICE_ERROR)
     except Unread as unread:
         view.incomplete.append(Incomplete(view.account_id, view.region or unread.gaps[0].request.region, unread.gaps))
 

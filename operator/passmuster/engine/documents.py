@@ -15,11 +15,12 @@ from typing import Any
 from passmuster.api.fields import written
 from passmuster.api.report import MOST_FINDINGS
 from passmuster.api.resource import API_VERSION
+from passmuster.assess import scoring
 from passmuster.assess.plan import Plan, Step
 from passmuster.inventory.call import Call, Request
 from passmuster.inventory.snapshot import Reading, mark
 from passmuster.model.finding import Finding
-from passmuster.model.report import CheckResult, Counts, Inspection, Report
+from passmuster.model.report import CheckResult, Counts, Inspection, Refusal, Report
 from passmuster.model.verdict import NO_LEVEL, Category, Phase, Reason, Severity, Status, level_order
 from passmuster.remediation.rendering import Proposal
 
@@ -307,6 +308,7 @@ def restored(document: Mapping[str, Any]) -> Report | None:
     moment = _moment(started)
     if moment is None:
         return None
+    checks = tuple(_restored_check(one) for one in status["checks"])
     return Report(
         account_id=document["spec"]["accountId"],
         regions=tuple(status.get("regions") or ()),
@@ -314,16 +316,33 @@ def restored(document: Mapping[str, Any]) -> Report | None:
         level=status.get("level", NO_LEVEL),
         score=status.get("score"),
         coverage=status.get("coverage"),
-        counts=Counts(),
+        counts=scoring.counts(checks),
         critical_failing=status.get("criticalFailing") or 0,
         categories=(),
         phases=(),
-        checks=tuple(_restored_check(one) for one in status["checks"]),
+        checks=checks,
         compliant=None,
         compliant_reason="",
         compliant_message="",
         catalogue_version=status.get("catalogueVersion", ""),
-        inspection=Inspection(inspection.get("id", ""), moment, 0.0, inspection.get("calls", 0)),
+        inspection=Inspection(
+            inspection.get("id", ""),
+            moment,
+            0.0,
+            inspection.get("calls", 0),
+            refusals=tuple(_restored_refusal(one) for one in status.get("refusals") or ()),
+        ),
+    )
+
+
+def _restored_refusal(one: Mapping[str, Any]) -> Refusal:
+    return Refusal(
+        call=one["call"],
+        action=one["action"],
+        region=one["region"],
+        reason=Reason(one["reason"]),
+        code=one["code"],
+        checks=tuple(one.get("checks") or ()),
     )
 
 

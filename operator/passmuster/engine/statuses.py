@@ -181,7 +181,10 @@ def sum_up(
     members: dict[str, Any] = {"accounts": len(accounts)}
     if token is not None:
         members["lastHandledReconcileAt"] = token
-    if reports and all(r.counts.passed + r.counts.failed + r.counts.unknown or r.phases for r in reports):
+    made_now = all(
+        report.phases for report in reports
+    )  # a report restored after a restart has none: it says nothing new
+    if reports and made_now:
         members |= _members(accounts, verdicts, reports)
         _say_compliance(writer, reports)
         _say_pending(writer, remediations)

@@ -83,7 +83,7 @@ class Objects:
             return dict(self._custom.get_namespaced_custom_object(GROUP, VERSION, namespace, plural, name))
         return dict(self._custom.get_cluster_custom_object(GROUP, VERSION, plural, name))
 
-    def list(self, plural: str, namespace: str = "") -> list[dict[str, Any]]:
+    def every(self, plural: str, namespace: str = "") -> list[dict[str, Any]]:
         """All objects of one of our kinds."""
         if namespace:
             return list(self._custom.list_namespaced_custom_object(GROUP, VERSION, namespace, plural)["items"])

@@ -139,7 +139,7 @@ def with_cluster(report: Path, programs: Binaries) -> int:
         _heading("3. What the operator proposes: kubectl get rem -n shop")
         proposals = _until(
             "the proposals",
-            lambda: admin.list("remediations", NAMESPACE),
+            lambda: admin.every("remediations", NAMESPACE),
             lambda found: bool(found) and all((r.get("status") or {}).get("summary") for r in found),
             operator,
         )
@@ -334,7 +334,7 @@ def _ready(body: dict[str, Any]) -> bool:
 
 
 def _failing(admin: Objects) -> None:
-    for report in admin.list("readinessreports", NAMESPACE):
+    for report in admin.every("readinessreports", NAMESPACE):
         status = report["status"]
         table = Table(
             title=f"Failing on the way to {status['declared']}", title_justify="left", box=None, pad_edge=False

@@ -1,0 +1,282 @@
+"""The operator's real engine, turn by turn: a cluster in memory, a simulated account, and a clock that a test moves.
+
+Every status that the engine writes is held against the rules of conditions as it is written; `World.faults` holds what
+was wrong. Requests that change something in AWS are counted by what the simulated AWS received.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import yaml
+
+from passmuster.api.conditions import problems
+from passmuster.checks import catalogue
+from passmuster.cli import offline
+from passmuster.engine.cache import Cache
+from passmuster.engine.fleet import Counters, Fleet
+from passmuster.engine.ports import ACCOUNTS, KINDS, NAMESPACES, POLICIES, REMEDIATIONS, REPORTS, Key, Object
+from passmuster.engine.reconcile import Reconciler
+from passmuster.engine.services import Services
+from passmuster.remediation import catalogue as remediations
+from passmuster.sandbox.memory_cluster import MemoryCluster
+from passmuster.sandbox.simulated_aws import DEFAULT_ACCOUNT, DEFAULT_REGION, SimulatedAWS
+from passmuster.sandbox.story import base_environment, example
+
+POLICY = Key(POLICIES, "shop", "shop")
+ACCOUNT = Key(ACCOUNTS, "", "shop-production")
+REPORT = Key(REPORTS, "shop", f"shop-{DEFAULT_ACCOUNT}")
+MUTATING = ("CreateChangeSet", "ExecuteChangeSet", "DeleteChangeSet", "CreateStack", "UpdateStack", "DeleteStack")
+READS = ("Describe", "List", "Get", "BatchGet", "AssumeRole", "Decode", "Lookup", "Search")
+JUDGED = (
+    "cloudtrail-multi-region",
+    "cloudtrail-log-validation",
+    "cloudtrail-encrypted",
+    "custom-domain",
+    "dns-health-checks",
+    "https-redirect",
+    "tls-certificates-valid",
+)
+"""The checks that the catalogue's remediations fix; the others are disabled, so that a turn takes no time."""
+
+
+class Clock:
+    """The real time, moved by what a test adds."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta(0)
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
+
+
+class WatchedCluster(MemoryCluster):
+    """A cluster in memory that holds every status against the rules, and can lose the lease or the approval policy."""
+
+    def __init__(self, cache: Cache) -> None:
+        super().__init__(cache)
+        self.faults: list[str] = []
+        self.writes: list[tuple[Key, Mapping[str, Any]]] = []
+        self.leads = True
+        self.guard: str | None = None
+        self.before_status: Callable[[Key, Object], None] = lambda key, status: None
+
+    def patch_status(self, key: Key, status: Object, resource_version: str | None = None) -> Object | None:
+        self.before_status(key, status)
+        answer = super().patch_status(key, status, resource_version)
+        if answer is not None:
+            self.writes.append((key, status))
+            said = problems(answer["status"], answer["metadata"]["generation"])
+            self.faults += [f"{KINDS[key.plural]} {key}: {problem}" for problem in said]
+        return answer
+
+    def approvals_guarded(self) -> str | None:
+        return self.guard
+
+    def leading(self) -> bool:
+        return self.leads
+
+
+@dataclass
+class World:
+    """One cluster and one operator on a simulated AWS."""
+
+    aws: SimulatedAWS
+    engine: offline.Engine
+    cluster: WatchedCluster
+    cache: Cache
+    clock: Clock = field(default_factory=Clock)
+    fleet: Fleet = field(default_factory=Fleet)
+    counters: Counters = field(default_factory=Counters)
+
+    def __post_init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        """A new process on the same cluster: nothing is remembered but what is stored."""
+        self.fleet, self.counters = Fleet(), Counters()
+        self.engine.inspector.forget(DEFAULT_ACCOUNT)
+        self.reconciler = Reconciler(
+            Services(
+                cluster=self.cluster,
+                cache=self.cache,
+                inspector=self.engine.inspector,
+                identities=self.engine.identities,
+                clients=self.engine.clients,
+                remediations=remediations.load(),
+                fleet=self.fleet,
+                counters=self.counters,
+                clock=self.clock,
+            )
+        )
+        self.reconciler.restore()
+
+    def turn(self, times: int = 1) -> float | None:
+        """Turns of the policy."""
+        due: float | None = None
+        for _ in range(times):
+            due = self.reconciler.reconcile(POLICY)
+        return due
+
+    def look(self) -> None:
+        """A turn in which everything is inspected again."""
+        token = f"token-{len(self.cluster.writes)}-{datetime.now(UTC).timestamp()}"
+        self.cluster.patch(POLICY, {"metadata": {"annotations": {"reconcile.passmuster.io/requestedAt": token}}})
+        self.turn()
+
+    # what is there
+
+    @property
+    def policy(self) -> dict[str, Any]:
+        return dict(self.cluster.get(POLICY) or {})
+
+    def all(self, name: str) -> list[dict[str, Any]]:
+        """The objects of a remediation of the catalogue."""
+        return [dict(r) for r in self.cluster.list(REMEDIATIONS) if r["spec"]["remediation"] == name]
+
+    def remediation(self, name: str = "cloudtrail") -> dict[str, Any]:
+        (found,) = self.all(name)
+        return found
+
+    def key(self, name: str = "cloudtrail") -> Key:
+        return Key.of(REMEDIATIONS, self.remediation(name))
+
+    def status(self, name: str = "cloudtrail") -> dict[str, Any]:
+        return dict(self.remediation(name).get("status") or {})
+
+    def state(self, name: str = "cloudtrail") -> str:
+        return str(self.status(name).get("state", ""))
+
+    def states(self, name: str = "cloudtrail") -> list[str]:
+        """The states it was in."""
+        return [entry["state"] for entry in self.status(name).get("history", ())]
+
+    def condition(self, kind: str, name: str = "cloudtrail") -> dict[str, Any]:
+        return condition(self.remediation(name), kind)
+
+    def check(self, check_id: str) -> str:
+        """What the stored report says of a check."""
+        body = self.cluster.get(REPORT) or {}
+        return str(next((c["status"] for c in body["status"]["checks"] if c["id"] == check_id), ""))
+
+    # what people do
+
+    def approve(self, name: str = "cloudtrail", by: str = "alice", action: str = "Apply", digest: str = "") -> None:
+        body = self.remediation(name)
+        entry = {"by": by, "action": action, "digest": digest or body["spec"]["intent"]["digest"]}
+        kept = [a for a in body["spec"].get("approvals", ()) if (a["by"], a["action"]) != (by, action)]
+        self.cluster.patch(self.key(name), {"spec": {"approvals": [*kept, entry]}})
+
+    def withdraw(self, name: str = "cloudtrail") -> None:
+        self.cluster.patch(self.key(name), {"spec": {"approvals": []}})
+
+    def policy_spec(self, **spec: Any) -> None:
+        self.cluster.patch(POLICY, {"spec": spec})
+
+    def remediation_rules(self, **rules: Any) -> None:
+        self.cluster.patch(POLICY, {"spec": {"remediation": rules}})
+
+    def account_spec(self, **spec: Any) -> None:
+        self.cluster.patch(ACCOUNT, {"spec": spec})
+
+    def reset_status(self, status: Mapping[str, Any], name: str = "cloudtrail") -> None:
+        """What the API server would hold if the process had died before it wrote more."""
+        key = self.key(name)
+        super(WatchedCluster, self.cluster).patch_status(key, {member: None for member in self.status(name)})
+        super(WatchedCluster, self.cluster).patch_status(key, status)
+
+    # going on
+
+    def until(self, *states: str, name: str = "cloudtrail", turns: int = 12) -> str:
+        """Turns until the remediation is in one of the states."""
+        for _ in range(turns):
+            if self.all(name) and self.state(name) in states:
+                return self.state(name)
+            self.turn()
+        assert self.state(name) in states, self.status(name)
+        return self.state(name)
+
+    def mutations(self) -> Counter[str]:
+        """How often which mutating call of CloudFormation was received since the requests were forgotten."""
+        return Counter(r.operation for r in list(self.aws.requests) if r.operation in MUTATING)
+
+    def changes(self) -> list[str]:
+        """Every request since then that is no read."""
+        return [r.operation for r in list(self.aws.requests) if not r.operation.startswith(READS)]
+
+    def stacks(self) -> dict[str, str]:
+        """Our living stacks in the account's region, by name."""
+        client = self.aws.client("cloudformation", DEFAULT_REGION)
+        return {
+            s["StackName"]: s["StackStatus"]
+            for s in client.describe_stacks()["Stacks"]
+            if s["StackName"].startswith("passmuster-shop-")
+        }
+
+    def trails(self) -> list[str]:
+        client = self.aws.client("cloudtrail", DEFAULT_REGION)
+        return [trail["Name"] for trail in client.describe_trails()["trailList"]]
+
+    def clean(self) -> None:
+        """The account as it was before the test."""
+        self.aws.faults.clear()
+        self.aws.stacks_take(0)
+        self.aws._running_engine.behaviour.failures.clear()
+        client = self.aws.client("cloudformation", DEFAULT_REGION)
+        for name in self.stacks():
+            client.delete_stack(StackName=name)
+        buckets = self.aws.client("s3", DEFAULT_REGION)
+        for bucket in buckets.list_buckets()["Buckets"]:
+            if bucket["Name"].startswith("passmuster-trail-"):
+                buckets.delete_bucket(Bucket=bucket["Name"])
+        self.engine.inspector.forget(DEFAULT_ACCOUNT)
+
+
+def condition(body: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    """One condition of an object; empty if it is not there."""
+    conditions: Sequence[Mapping[str, Any]] = (body.get("status") or {}).get("conditions") or ()
+    return dict(next((c for c in conditions if c["type"] == kind), {}))
+
+
+@contextmanager
+def own_identity(aws: SimulatedAWS) -> Iterator[None]:
+    """The process acts as the simulated account itself, which may assume its roles."""
+    before = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+    for name in before:
+        del os.environ[name]
+    os.environ.update(base_environment(aws))
+    try:
+        yield
+    finally:
+        for name in [name for name in os.environ if name.startswith("AWS_")]:
+            del os.environ[name]
+        os.environ.update(before)
+
+
+def objects(**remediation: Any) -> list[dict[str, Any]]:
+    """The example's manifests, with a policy that judges only what remediations fix."""
+    disabled = [check.id for check in catalogue.load() if check.id not in JUDGED and not check.optional]
+    documents = [d for d in yaml.safe_load_all(example("shop.yaml").read_text()) if d]
+    for document in documents:
+        if document["kind"] == "AWSAccount":
+            document["spec"] |= {"mayDisable": disabled, "allowedModes": ["Observe", "Propose", "Apply"]}
+        if document["kind"] == "ReadinessPolicy":
+            document["spec"]["checks"] = {"disabled": disabled}
+            document["spec"]["remediation"] |= remediation
+    return documents
+
+
+def build(aws: SimulatedAWS, engine: offline.Engine, manifests: Sequence[Mapping[str, Any]]) -> World:
+    """A world with these objects."""
+    cache = Cache()
+    cluster = WatchedCluster(cache)
+    plurals = {kind: plural for plural, kind in KINDS.items()} | {"Namespace": NAMESPACES}
+    for document in manifests:
+        cluster.create(plurals[document["kind"]], document)
+    return World(aws, engine, cluster, cache)
