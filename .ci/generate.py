@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import typer
+import yaml
 
 from passmuster.api import files, schema
 from passmuster.api.conditions import ConditionReason, ConditionType
@@ -118,6 +119,20 @@ def walk(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{name}", command
 
 
+def scope(_: str) -> str:
+    """How much of the designed catalogue this release has, as a paragraph and a list."""
+    designed = yaml.safe_load((ROOT / "tests" / "readiness_catalogue.yaml").read_text(encoding="utf-8"))
+    has = sum(check.id in designed for check in offline.catalogue())
+    own = len(offline.catalogue()) - has
+    more = f", and {own} of its own" if own else ""
+    lines = [
+        f"It judges {has} of the {len(designed)} checks of its catalogue{more}, and carries out these changes:",
+        "",
+    ]
+    lines += [f"- {one.title[:1].lower()}{one.title[1:]} ({one.way})" for one in remediations.load()]
+    return "\n".join(lines) + "\n"
+
+
 def fields(argument: str) -> str:
     """The fields of a kind's spec or status: `<!-- generated: fields AWSAccount spec -->`."""
     kind, part = argument.split()
@@ -155,6 +170,7 @@ PARTS: Mapping[str, Callable[[str], str]] = {
     "reserved": reserved,
     "conditions": conditions,
     "commands": commands,
+    "scope": scope,
     "fields": fields,
 }
 

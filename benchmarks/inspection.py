@@ -142,7 +142,7 @@ class Bench:
         outcome = self.inspector.inspect(task, previous=previous)
         steps = plan(outcome.report, outcome.snapshot, self.remediations, Owner(policy="benchmark"), {})
         documents.report_document("benchmark", "benchmark", "benchmark", outcome.report, steps)
-        return outcome
+        return outcome, steps
 
     def undeclared(self) -> int:
         """Requests whose operation no enabled check declares."""
@@ -180,7 +180,7 @@ def measure_one(facts: Facts, repeat: int) -> dict[str, Any]:
 
     def step(name: str, previous: Any, *, fresh: bool = False) -> Any:
         bench.sent.clear()
-        outcome = bench.inspect(facts.account_id, previous, fresh=fresh)
+        outcome, _ = bench.inspect(facts.account_id, previous, fresh=fresh)
         twice = sum(count - 1 for count in Counter(bench.sent).values())
         counts = {"undeclared": bench.undeclared(), "twice": twice}
         steps[name] = watch.lap(outcome.report.inspection.calls, counts)
@@ -196,7 +196,7 @@ def measure_one(facts: Facts, repeat: int) -> dict[str, Any]:
         bench.moved += bench.interval
         report = step(f"warm {number}", report)
     bench.moved += bench.interval
-    outcome = bench.inspect(facts.account_id, report, fresh=True)
+    outcome, _ = bench.inspect(facts.account_id, report, fresh=True)
     unlooked = bench.unlooked(outcome)
     steps["fresh"], steps["warm"] = (
         _median([steps.pop(f"{name} {number}") for number in range(repeat)]) for name in ("fresh", "warm")
@@ -225,7 +225,7 @@ def measure_repeated(facts: Facts, times: int) -> dict[str, Any]:
     report = None
     resident: list[float] = []
     for _ in range(times):
-        report = bench.inspect(facts.account_id, report).report
+        report = bench.inspect(facts.account_id, report)[0].report
         bench.moved += bench.interval
         resident.append(_resident())
     settled = times // 2
@@ -239,18 +239,20 @@ def measure_repeated(facts: Facts, times: int) -> dict[str, Any]:
 
 
 def measure_accounts(facts: Facts, accounts: int) -> dict[str, Any]:
-    """Many accounts, each inspected once and remembered."""
+    """Many accounts, each inspected once and remembered as the reconciler remembers them."""
+    from passmuster.engine.parcel import Parcel
+
     bench = Bench(facts)
     kept: list[Any] = []
     resident: list[float] = []
     watch = Stopwatch()
     requests = 0
     for number in range(accounts):
-        outcome = bench.inspect(f"{200_000_000_000 + number}")
-        kept.append(outcome)
+        outcome, steps = bench.inspect(f"{200_000_000_000 + number}")
+        kept.append(Parcel((outcome.report, steps)))
         requests += outcome.report.inspection.calls
         resident.append(_resident())
-    settled = accounts // 4
+    settled = accounts // 2
     cost = watch.lap(requests)
     return {
         "accounts": accounts,

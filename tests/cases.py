@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +93,11 @@ class Case:
         )
 
     def account(self) -> Account:
-        """The account as the real collector reads it from the answers."""
+        """The account as the real collector reads it from the answers; read once, and not to be changed."""
+        return self._account
+
+    @cached_property
+    def _account(self) -> Account:
         return self.read_through(Replay(self.answers, self._missing), Replay(self.raw.get("payer", {}), self._missing))
 
     def read_through(self, transport: Any, payer_transport: Any | None = None) -> Account:

@@ -1,4 +1,4 @@
-"""What tests of every layer share: the real API server.
+"""What tests of every layer share: the real API server, and the patience of property tests.
 
 pytest loads this for every test. A missing binary is one visible skip on a laptop and a failure where
 PASSMUSTER_REQUIRE names `apiserver`, as CI does: there a skip would be silence.
@@ -8,9 +8,13 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from passmuster.sandbox import binaries
 from passmuster.sandbox.control_plane import ControlPlane
+
+settings.register_profile("passmuster", deadline=None)  # a busy machine is no failure
+settings.load_profile("passmuster")
 
 PEOPLE = ("alice", "bob", "carol")
 

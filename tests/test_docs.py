@@ -190,10 +190,3 @@ def test_paths_named_in_the_code_map_exist() -> None:
 def test_a_changelog_fragment_is_named_as_it_should_be(path: Path) -> None:
     assert re.fullmatch(r"[a-z0-9-]+\.(added|changed|fixed)\.md", path.name)
     assert not path.read_text(encoding="utf-8").startswith("#")
-
-
-def test_the_readme_counts_the_checks_and_remediations_there_are() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    designed = yaml.safe_load((ROOT / "tests" / "readiness_catalogue.yaml").read_text(encoding="utf-8"))
-    assert f"It inspects {len(offline.catalogue())} of the catalogue's {len(designed)} checks" in text
-    assert f"carries out {['no', 'one', 'two', 'three', 'four', 'five'][len(remediations.load())]} remediations" in text

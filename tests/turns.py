@@ -10,17 +10,21 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import yaml
 
 from passmuster.api.conditions import problems
+from passmuster.aws.collector import Collector
+from passmuster.aws.limits import Limits
+from passmuster.aws.transport import BotoTransport
 from passmuster.checks import catalogue
 from passmuster.cli import offline
 from passmuster.engine.cache import Cache
 from passmuster.engine.fleet import Counters, Fleet
+from passmuster.engine.inspection import Inspector
 from passmuster.engine.ports import ACCOUNTS, KINDS, NAMESPACES, POLICIES, REMEDIATIONS, REPORTS, Key, Object
 from passmuster.engine.reconcile import Reconciler
 from passmuster.engine.services import Services
@@ -41,6 +45,7 @@ JUDGED = (
     "custom-domain",
     "dns-health-checks",
     "https-redirect",
+    "security-groups-restricted",
     "tls-certificates-valid",
 )
 """The checks that the catalogue's remediations fix; the others are disabled, so that a turn takes no time."""
@@ -91,7 +96,7 @@ class World:
     engine: offline.Engine
     cluster: WatchedCluster
     cache: Cache
-    clock: Clock = field(default_factory=Clock)
+    clock: Clock
     fleet: Fleet = field(default_factory=Fleet)
     counters: Counters = field(default_factory=Counters)
 
@@ -188,7 +193,7 @@ class World:
     def reset_status(self, status: Mapping[str, Any], name: str = "cloudtrail") -> None:
         """What the API server would hold if the process had died before it wrote more."""
         key = self.key(name)
-        super(WatchedCluster, self.cluster).patch_status(key, {member: None for member in self.status(name)})
+        super(WatchedCluster, self.cluster).patch_status(key, dict.fromkeys(self.status(name)))
         super(WatchedCluster, self.cluster).patch_status(key, status)
 
     # going on
@@ -272,11 +277,22 @@ def objects(**remediation: Any) -> list[dict[str, Any]]:
     return documents
 
 
-def build(aws: SimulatedAWS, engine: offline.Engine, manifests: Sequence[Mapping[str, Any]]) -> World:
-    """A world with these objects."""
+def clocked_engine(aws: SimulatedAWS) -> tuple[offline.Engine, Clock]:
+    """The engine of the operator for a simulated AWS, and the clock that it goes by."""
+    clock = Clock()
+    made = offline.engine(aws.url)
+    collector = Collector(BotoTransport(made.clients), Limits(offline.SIMULATED_RATE), clock=clock)
+    inspector = Inspector(collector, made.identities, catalogue.load(), clock=clock)
+    return replace(made, inspector=inspector), clock
+
+
+def build(aws: SimulatedAWS, engine: tuple[offline.Engine, Clock], manifests: Sequence[Mapping[str, Any]]) -> World:
+    """A world with these objects, at the real time."""
+    at_work, clock = engine
+    clock.ahead = timedelta(0)
     cache = Cache()
     cluster = WatchedCluster(cache)
     plurals = {kind: plural for plural, kind in KINDS.items()} | {"Namespace": NAMESPACES}
     for document in manifests:
         cluster.create(plurals[document["kind"]], document)
-    return World(aws, engine, cluster, cache)
+    return World(aws, at_work, cluster, cache, clock)

@@ -20,11 +20,14 @@ from passmuster.assess.assessment import status_of
 from passmuster.aws.transport import CallError
 from passmuster.checks.catalogue import load
 from passmuster.checks.declaration import Check
-from passmuster.checks.judge import ORGANIZATION, calls_of, distinct_calls
+from passmuster.checks.judge import ORGANIZATION, calls_of, distinct_calls, judge
 from passmuster.inventory.call import Call, Request
 from passmuster.inventory.permissions import actions
-from passmuster.inventory.snapshot import Gap, Reading, Snapshot
-from passmuster.model.finding import Finding
+from passmuster.inventory.snapshot import Gap, Reading, Snapshot, View
+from passmuster.model.errors import UndeclaredCall
+from passmuster.model.evidence import Evidence
+from passmuster.model.finding import Finding, failed, passed
+from passmuster.model.parameter import Parameters, resolve
 from passmuster.model.verdict import Reason, Status
 from replay import NOW, Replay, collect, error
 
@@ -149,6 +152,28 @@ def test_every_finding_of_every_case_carries_its_evidence(check: Check) -> None:
                 assert finding.observed_at is not None, at
 
 
+def test_a_check_that_trips_over_an_answer_is_unknown_and_what_it_said_before_stands() -> None:
+    def evaluate(view: View, parameters: Parameters, evidence: Evidence) -> Iterator[Finding]:
+        yield failed(view.origin(check.calls[0]), "one", "One is wrong")
+        raise KeyError("Engine")
+
+    check = replace(next(iter(load())), evaluate=evaluate, payer=False)
+    account = collect(calls_of(check), Replay({}))
+    first, second = judge(check, account, resolve(check.id, (), {}, {}), Evidence(now=NOW))
+    assert (first.status, first.resource) == (Status.FAIL, "one")
+    assert (second.status, second.reason) == (Status.UNKNOWN, Reason.SERVICE_ERROR)
+    assert f"the check {check.id} broke off (KeyError: 'Engine')" in second.message
+
+
+def test_a_call_that_is_not_declared_is_an_error_of_ours_and_not_survived() -> None:
+    def evaluate(view: View, parameters: Parameters, evidence: Evidence) -> Iterator[Finding]:
+        yield from (passed(row.origin, "x", "X") for row in view.rows(Call("ec2", "DescribeVpcs", items="Undeclared")))
+
+    check = replace(next(iter(load())), evaluate=evaluate, payer=False)
+    with pytest.raises(UndeclaredCall, match="ec2:DescribeVpcs is read but not declared"):
+        judge(check, collect(calls_of(check), Replay({})), resolve(check.id, (), {}, {}), Evidence(now=NOW))
+
+
 def names_what_is_missing(check: Check, finding: Finding) -> None:
     declared = [link for call in calls_of(check) for link in call.chain()]
     source = [link for link in declared if link.name == finding.source]
@@ -205,6 +230,8 @@ def spoiled(account: Account, hit: Callable[[Request], bool]) -> Account:
 
 def offences_of(check: Check, whole: tuple[Finding, ...], found: tuple[Finding, ...]) -> Iterator[str]:
     """What the findings of a spoiled account say that those of the whole account deny."""
+    if any("defect of Passmuster" in finding.message for finding in found):
+        yield "a defect"
     before, after = status_of(whole), status_of(found)
     if not found:
         yield "silence"

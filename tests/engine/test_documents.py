@@ -232,7 +232,9 @@ def test_trimming_never_loses_a_verdict_nor_a_count(shape: list[tuple[int, int]]
 SCALARS = st.one_of(st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(max_size=5))
 NAMES = st.sampled_from(["a", "b", "c", "observedAt", "id"])
 VALUES = st.recursive(
-    SCALARS, lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(NAMES, inner, max_size=4)), max_leaves=12
+    SCALARS,
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(NAMES, inner, max_size=4)),
+    max_leaves=12,
 )
 OBJECTS = st.dictionaries(NAMES, VALUES, max_size=4)
 

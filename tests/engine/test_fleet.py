@@ -28,7 +28,8 @@ REPORT = Key(REPORTS, "shop", f"shop-{ACCOUNT}")
 def _stored(report: Any, plan: Plan | None = None) -> dict[str, Any]:
     """The object as the API server gives it back."""
     document = report_document(REPORT.name, "shop", "shop", report, plan)
-    return json.loads(json.dumps({**document, "status": ReadinessReportStatus.model_validate(document["status"]).body()}))
+    status = ReadinessReportStatus.model_validate(document["status"]).body()
+    return dict(json.loads(json.dumps({**document, "status": status})))
 
 
 def test_figures_are_those_of_the_report() -> None:

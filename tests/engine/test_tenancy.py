@@ -1,4 +1,4 @@
-"""The account owner's rules, applied before any AWS call: who may use an account, in which mode, where, how strictly."""
+"""The account owner's rules, applied before any AWS call: who may use an account, in which mode, and where."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ def test_an_unknown_time_zone_is_refused_with_an_example(zone: str) -> None:
 
 def test_a_schedule_that_is_none_is_refused_in_words() -> None:
     window = Window(schedule="99 2 * * *", duration=timedelta(hours=1))
-    with pytest.raises(UserError, match="99 2 .* is not a schedule"):
+    with pytest.raises(UserError, match="is not a schedule"):
         open_now([window], _at("2026-11-23T01:00:00"))
 
 
@@ -102,9 +102,7 @@ def test_a_day_that_no_calendar_has_is_refused() -> None:
         open_now([window], _at("2026-11-23T01:00:00"))
 
 
-MOMENTS = st.datetimes(min_value=datetime(2026, 1, 1), max_value=datetime(2027, 12, 31)).map(
-    lambda naive: naive.replace(tzinfo=UTC)
-)
+MOMENTS = st.integers(0, 2 * 365 * 24 * 60).map(lambda minutes: _at("2026-01-01T00:00:00") + timedelta(minutes=minutes))
 ZONES = st.sampled_from(["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe"])
 
 

@@ -1,4 +1,5 @@
-"""The simulated AWS for the tests of the sandbox: one per worker, fresh for every test."""
+"""The simulated AWS for the tests of the sandbox: one per module, because a process can run only one at a time, and fresh
+for every test."""
 
 from collections.abc import Iterator
 
@@ -7,7 +8,7 @@ import pytest
 from passmuster.sandbox.simulated_aws import SimulatedAWS
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def running_aws() -> Iterator[SimulatedAWS]:
     with SimulatedAWS() as aws:
         yield aws

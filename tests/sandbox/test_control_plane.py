@@ -22,7 +22,7 @@ import yaml
 from passmuster.sandbox import binaries
 from passmuster.sandbox.control_plane import ADMIN, OPERATOR, ControlPlane, ControlPlaneFailed
 
-pytestmark = pytest.mark.apiserver
+pytestmark = [pytest.mark.apiserver, pytest.mark.slow]
 
 POLICIES = "/apis/admissionregistration.k8s.io/v1"
 PARENT = """

@@ -107,16 +107,17 @@ def _judged(check: Check, inputs: Inputs, parameters: Parameters) -> tuple[Findi
 
 
 def _steadied(check_id: str, finding: Finding, inputs: Inputs) -> Finding:
-    """The last verdict of a resource in transit, while that is under an hour old."""
+    """The last verdict of a resource in transit, while that is under an hour old; without what people granted then."""
     if finding.reason is not Reason.IN_TRANSIT or inputs.previous is None:
         return finding
     for result in inputs.previous.checks:
         if result.id != check_id:
             continue
         for before in result.findings:
-            if before.key == finding.key and before.status in (Status.PASS, Status.FAIL):
+            observed = before.status in (Status.PASS, Status.FAIL) and before.attested_by is None
+            if before.key == finding.key and observed:
                 recent = before.observed_at is not None and inputs.evidence.now - before.observed_at < TRANSIT_LIMIT
-                return before if recent else finding
+                return replace(before, waived_by=None) if recent else finding
     return finding
 
 

@@ -180,7 +180,8 @@ class _Run:
         self.collection = Collection(snapshot)
         self._wanted: dict[Request, list[Call]] = {}
         self._answers: dict[Request, tuple[datetime, _Answer]] = {}
-        self._queue: list[tuple[float, int, _Job]] = []
+        self._lanes: dict[tuple[str, str], list[tuple[float, int, _Job]]] = {}
+        """What is still to be sent, by region and service: each lane has a bucket of its own, and waits by itself."""
         self._young: dict[tuple[Call, Request], Reading] = {}
         """Readings that are asked again in rotation, and count if that does not succeed before the deadline."""
         self._sequence = 0
@@ -196,7 +197,7 @@ class _Run:
         running: dict[Future[_Answer], _Job] = {}
         pool = ThreadPoolExecutor(self._threads, thread_name_prefix="collect")
         try:
-            while self._queue or running:
+            while self._lanes or running:
                 now = self._monotonic()
                 if now > self._deadline or self.collection.expired:
                     break
@@ -207,15 +208,17 @@ class _Run:
                     done, _ = wait(running, timeout=max(0.0, timeout) + 0.01, return_when=FIRST_COMPLETED)
                     for future in done:
                         self._settle(running.pop(future), future.result())
-                elif self._queue:
+                elif self._lanes:
                     self._sleep(min(delay or 0.0, 1.0))
         finally:
             # A request that hangs is left to its own timeout: nobody waits for it, and its answer is not looked at.
             pool.shutdown(wait=False, cancel_futures=True)
         for job in running.values():
             self._leave(job, "not answered before the inspection's deadline")
-        while self._queue:
-            self._leave(heapq.heappop(self._queue)[2], "not read before the inspection's deadline")
+        while self._lanes:
+            _, lane = self._lanes.popitem()
+            for _, _, job in lane:
+                self._leave(job, "not read before the inspection's deadline")
         return self.collection
 
     def _leave(self, job: _Job, why: str) -> None:
@@ -228,24 +231,25 @@ class _Run:
 
     def _submit(self, pool: ThreadPoolExecutor, running: dict[Future[_Answer], _Job], now: float) -> float | None:
         """Hands over what may be sent now; returns the seconds until something else may be, None if nothing waits."""
-        waiting: list[tuple[float, int, _Job]] = []
         soonest: float | None = None
-        while self._queue and len(running) < self._threads:
-            entry = heapq.heappop(self._queue)
-            due, _, job = entry
-            request = job.request
-            bucket = self._limits.bucket(self._scope.account_id, request.region, request.service, now)
-            delay = max(due - now, bucket.ready_in(now))
-            if delay > 0:
-                waiting.append(entry)
-                soonest = delay if soonest is None else min(soonest, delay)
-                if due > now:
+        handed_over = True
+        while handed_over and len(running) < self._threads:
+            handed_over, soonest = False, None
+            for place, lane in list(self._lanes.items()):
+                region, service = place
+                bucket = self._limits.bucket(self._scope.account_id, region, service, now)
+                delay = max(lane[0][0] - now, bucket.ready_in(now))
+                if delay > 0:
+                    soonest = delay if soonest is None else min(soonest, delay)
+                    continue
+                _, _, job = heapq.heappop(lane)
+                if not lane:
+                    del self._lanes[place]
+                bucket.take(now)
+                running[pool.submit(self._ask, job)] = job
+                handed_over = True
+                if len(running) >= self._threads:
                     break
-                continue
-            bucket.take(now)
-            running[pool.submit(self._ask, job)] = job
-        for entry in waiting:
-            heapq.heappush(self._queue, entry)
         return soonest
 
     def _ask(self, job: _Job) -> _Answer:
@@ -408,7 +412,8 @@ class _Run:
 
     def _push(self, job: _Job, due: float) -> None:
         self._sequence += 1
-        heapq.heappush(self._queue, (due, self._sequence, job))
+        lane = self._lanes.setdefault((job.request.region, job.request.service), [])
+        heapq.heappush(lane, (due, self._sequence, job))
 
 
 def billed_readings(snapshot: Snapshot) -> Iterator[tuple[Call, Request, Reading]]:

@@ -12,7 +12,7 @@ from passmuster.inventory.call import Call
 from passmuster.inventory.permissions import actions
 from passmuster.inventory.snapshot import Gap, Incomplete, Snapshot, Unread, View
 from passmuster.model.evidence import Evidence
-from passmuster.model.finding import Finding, Origin, not_applicable, unknown
+from passmuster.model.finding import Finding, not_applicable, unknown
 from passmuster.model.parameter import Parameters
 from passmuster.model.verdict import Reason
 

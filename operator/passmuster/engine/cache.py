@@ -1,11 +1,32 @@
-"""The objects as the watch streams last showed them. Fed by handlers, read by the reconciler; never written back."""
+"""The objects as the watch streams last showed them. Fed by handlers, read by the reconciler; never written back.
+
+Reports are kept in parcels: each is far larger than everything else of its policy, and is read once after a restart.
+Which fields belong to which manager is nobody's question here and is not kept.
+"""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 
-from passmuster.engine.ports import Key, Object
+from passmuster.engine.parcel import Parcel
+from passmuster.engine.ports import REPORTS, Key, Object
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    version: int
+    body: Object | Parcel[Object]
+
+    @classmethod
+    def of(cls, key: Key, body: Object) -> _Kept:
+        metadata = {name: value for name, value in body["metadata"].items() if name != "managedFields"}
+        slim = {**body, "metadata": metadata}
+        return cls(_version(body), Parcel(slim) if key.plural == REPORTS else slim)
+
+    def open(self) -> Object:
+        return self.body.open() if isinstance(self.body, Parcel) else self.body
 
 
 class Cache:
@@ -13,15 +34,16 @@ class Cache:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._objects: dict[str, dict[Key, Object]] = {}
+        self._objects: dict[str, dict[Key, _Kept]] = {}
 
     def put(self, key: Key, body: Object) -> None:
         """The object as an event or an answer of the API server shows it; older versions are ignored."""
+        kept = _Kept.of(key, body)
         with self._lock:
             known = self._objects.setdefault(key.plural, {})
             before = known.get(key)
-            if before is None or _version(body) >= _version(before):
-                known[key] = body
+            if before is None or kept.version >= before.version:
+                known[key] = kept
 
     def drop(self, key: Key) -> None:
         """The object is gone."""
@@ -30,13 +52,14 @@ class Cache:
 
     def get(self, key: Key) -> Object | None:
         """The object, if it is known."""
-        return self._objects.get(key.plural, {}).get(key)
+        kept = self._objects.get(key.plural, {}).get(key)
+        return kept.open() if kept is not None else None
 
     def all(self, plural: str, namespace: str | None = None) -> Iterator[tuple[Key, Object]]:
         """Every known object of a kind, optionally of one namespace."""
         with self._lock:
             members = list(self._objects.get(plural, {}).items())
-        return ((key, body) for key, body in members if namespace is None or key.namespace == namespace)
+        return ((key, kept.open()) for key, kept in members if namespace is None or key.namespace == namespace)
 
     def count(self, plural: str) -> int:
         """How many objects of a kind are known."""

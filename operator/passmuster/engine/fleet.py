@@ -9,8 +9,10 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
 from passmuster.engine.ports import Key
@@ -71,19 +73,30 @@ class Figures:
             inspected_at=datetime.fromisoformat(inspected) if inspected else None,
         )
 
+    def seen(self, last_inspection: Mapping[str, Any]) -> Figures:
+        """The figures of a stored report, which is not written again while nothing changes, as of the inspection that
+        the policy's status tells of."""
+        started = last_inspection.get("startedAt")
+        moments = [datetime.fromisoformat(started)] if started else []
+        if self.inspected_at is not None:
+            moments.append(self.inspected_at)
+        return replace(self, inspected_at=max(moments, default=None))
+
 
 def _check(entry: Mapping[str, Any]) -> CheckFigure:
     found = Counter(finding["status"] for finding in entry.get("findings") or ())
     for status, more in (entry.get("counts") or {}).items():
         found[status] = more
-    return CheckFigure(
-        id=entry["id"],
-        category=entry["category"],
-        severity=entry["severity"],
-        phase=entry["phase"],
-        status=entry["status"],
-        findings=dict(found),
-    )
+    labels = (entry[name] for name in ("id", "category", "severity", "phase", "status"))
+    return _figure(*labels, tuple(sorted(found.items())))
+
+
+@lru_cache(maxsize=20_000)
+def _figure(
+    check: str, category: str, severity: str, phase: str, status: str, findings: tuple[tuple[str, int], ...]
+) -> CheckFigure:
+    """One object for all reports that say the same of a check; most of a fleet does."""
+    return CheckFigure(check, category, severity, phase, status, MappingProxyType(dict(findings)))
 
 
 @dataclass(slots=True)

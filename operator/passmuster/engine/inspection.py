@@ -18,6 +18,7 @@ from passmuster.aws.collector import Collection, Collector, Progress, Scope
 from passmuster.aws.identity import Identities
 from passmuster.checks.catalogue import Catalogue
 from passmuster.checks.judge import distinct_calls
+from passmuster.engine.parcel import Parcel
 from passmuster.inventory.call import Call, union
 from passmuster.inventory.snapshot import Gap, Reading, Snapshot
 from passmuster.model.account import Target
@@ -54,7 +55,7 @@ class Outcome:
 @dataclass(slots=True)
 class _Memory:
     lock: threading.Lock = field(default_factory=threading.Lock)
-    snapshot: Snapshot | None = None
+    snapshot: Parcel[Snapshot] | None = None
     regions: tuple[str, ...] = ()
     regions_at: datetime | None = None
 
@@ -116,7 +117,7 @@ class Inspector:
                     target.account_id, target.partition, target.regions, target.control_region, self._clock()
                 )
                 empty.carried.update(readings)
-                memory.snapshot = empty
+                memory.snapshot = Parcel(empty)
 
     def forget(self, account_id: str) -> None:
         """Nobody asks about the account any more."""
@@ -150,13 +151,15 @@ class Inspector:
                 fresh=task.fresh,
                 hinted=task.hinted,
             )
-            collection = self._collector.collect(calls, scope, principal, memory.snapshot, progress)
+            known = memory.snapshot.open() if memory.snapshot is not None else None
+            collection = self._collector.collect(calls, scope, principal, known, progress)
             if collection.expired:
                 principal = self._identities.principal(target, renew=True)
-                collection = self._collector.collect(calls, scope, principal, memory.snapshot, progress)
+                collection = self._collector.collect(calls, scope, principal, known, progress)
                 if collection.expired:
                     raise CredentialsRefused(f"the credentials for account {target.account_id} expire at once")
-            memory.snapshot = merged(memory.snapshot, collection.snapshot)
+            if collection.calls or known is None:
+                memory.snapshot = Parcel(merged(known, collection.snapshot))
             return collection
 
     def _regions(self, target: Target, memory: _Memory) -> tuple[str, ...]:

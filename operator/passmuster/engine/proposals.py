@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from passmuster.api.conditions import ConditionReason, ConditionType, set_condition
 from passmuster.api.fields import written
@@ -17,7 +18,7 @@ from passmuster.api.resource import API_VERSION
 from passmuster.assess.plan import Plan, Step
 from passmuster.engine import documents
 from passmuster.engine.ports import REMEDIATIONS, Key, Object
-from passmuster.engine.remediate import BEFORE, UNDER_WAY
+from passmuster.engine.remediate import BEFORE, MOST_HISTORY, UNDER_WAY
 from passmuster.engine.reports import owner_reference
 from passmuster.engine.services import Services
 from passmuster.engine.tenancy import Governed
@@ -55,15 +56,11 @@ class Proposals:
         }
         return {key.name: body for key, body in found.items()}
 
-    def order(self, current: Plan, stored: Mapping[str, Object]) -> list[str]:
-        """The names to take a step with: first what the plan no longer holds, then the plan in its order."""
+    def order(self, current: Plan, account_id: str) -> list[str]:
+        """The names to take a step with in one account: first what its plan no longer holds, then the plan's order."""
         planned = [step.proposal.name for step in current.steps]
-        names = {
-            key.name
-            for key, body in self.services.cache.all(REMEDIATIONS, self.key.namespace)
-            if body["spec"]["policyRef"]["name"] == self.key.name
-        }
-        rest = sorted((names | set(stored)) - set(planned))
+        names = set(self.stored(account_id))
+        rest = sorted(names - set(planned))
         return [*rest, *(name for name in planned if name in names)]
 
     def update(self, governed: Governed, current: Plan, stored: Mapping[str, Object]) -> None:
@@ -90,7 +87,7 @@ class Proposals:
                 cluster.delete(key)
                 self.services.cache.drop(key)
                 self.services.fleet.drop_remediation(key)
-            elif name not in steps:
+            elif name not in steps and remediation.status.stack is None:
                 self._supersede(body)
 
     def _manifest(self, proposal: Proposal) -> Object:
@@ -113,7 +110,7 @@ class Proposals:
         same = remediation.spec.intent.digest == proposal.digest
         if state in UNDER_WAY or (same and state is not State.SUPERSEDED):
             return
-        if state is State.APPLIED:
+        if state is State.APPLIED or (state is State.FAILED and _left_standing(remediation)):
             return
         if not same:
             before = self.services.cluster.get(key)
@@ -124,37 +121,35 @@ class Proposals:
             answer = self.services.cluster.patch(key, {"spec": documents.merge_patch(kept, wanted)})
             if answer is not None:
                 self.remember(answer)
-        history = [h.model_dump(mode="json", by_alias=True, exclude_none=True) for h in remediation.status.history]
-        entry = {
-            "state": State.PROPOSED.value,
-            "at": written(self.services.clock()),
-            "message": "The finding is back" if same else "The intent changed; earlier approvals do not count",
-        }
-        patch = {"state": State.PROPOSED.value, "attempt": None, "changeSet": None, "history": [*history, entry][-50:]}
-        answer = self.services.cluster.patch_status(key, patch)
-        if answer is not None:
-            self.remember(answer)
+            remediation = Remediation.read(answer or before)
+        message = "The finding is back" if same else "The intent changed; earlier approvals do not count"
+        anew = {"attempt": None, "changeSet": None, "settlesUntil": None, "after": None}
+        self._enter(remediation, State.PROPOSED, ConditionReason.PROPOSED, message, anew)
 
     def _supersede(self, body: Object) -> None:
-        remediation = Remediation.read(body)
-        key = Key(REMEDIATIONS, self.key.namespace, remediation.metadata.name)
-        generation = remediation.metadata.generation or 1
         message = "What it would fix is fixed, or can no longer be fixed this way"
+        self._enter(Remediation.read(body), State.SUPERSEDED, ConditionReason.SUPERSEDED, message, {})
+
+    def _enter(
+        self, remediation: Remediation, state: State, reason: ConditionReason, message: str, members: Mapping[str, Any]
+    ) -> None:
+        """Another state, for what happens to a proposal without a step of its own."""
+        key = Key(REMEDIATIONS, self.key.namespace, remediation.metadata.name)
+        generation, now = remediation.metadata.generation or 1, self.services.clock()
         conditions = remediation.status.conditions
         for kind, status in (
-            (ConditionType.READY, True),
+            (ConditionType.READY, state is State.SUPERSEDED),
             (ConditionType.RECONCILING, False),
             (ConditionType.STALLED, False),
         ):
-            conditions = set_condition(
-                conditions, kind, status, ConditionReason.SUPERSEDED, message, generation, self.services.clock()
-            )
+            conditions = set_condition(conditions, kind, status, reason, message, generation, now)
         history = [h.model_dump(mode="json", by_alias=True, exclude_none=True) for h in remediation.status.history]
-        entry = {"state": State.SUPERSEDED.value, "at": written(self.services.clock()), "message": message}
+        entry = {"state": state.value, "at": written(now), "message": message}
         patch = {
-            "state": State.SUPERSEDED.value,
+            **members,
+            "state": state.value,
             "observedGeneration": generation,
-            "history": [*history, entry][-50:],
+            "history": [*history, entry][-MOST_HISTORY:],
             "conditions": [c.model_dump(mode="json", by_alias=True) for c in conditions],
         }
         answer = self.services.cluster.patch_status(key, patch)
@@ -167,3 +162,10 @@ class Proposals:
         self.services.cache.put(key, body)
         state = (body.get("status") or {}).get("state", State.PROPOSED.value)
         self.services.fleet.put_remediation(key, body["spec"]["phase"], state)
+
+
+def _left_standing(remediation: Remediation) -> bool:
+    """Whether a failed change left a stack behind, which is to be undone before anything else is made in its place."""
+    stack = remediation.status.stack
+    gone = (None, "REVIEW_IN_PROGRESS", "DELETE_COMPLETE", "ROLLBACK_COMPLETE")
+    return stack is not None and stack.status not in gone

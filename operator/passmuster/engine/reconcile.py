@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import threading
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -21,7 +22,7 @@ from pydantic import ValidationError
 
 from passmuster.api.account import AWSAccount
 from passmuster.api.approval import Action
-from passmuster.api.conditions import ConditionReason, ConditionType
+from passmuster.api.conditions import ConditionReason, ConditionStatus, ConditionType, get
 from passmuster.api.fields import LabelSelector
 from passmuster.api.policy import DeletionPolicy, ReadinessPolicy
 from passmuster.api.remediation import Remediation, State
@@ -31,7 +32,8 @@ from passmuster.aws.stacks import Stacks
 from passmuster.checks.judge import calls_of
 from passmuster.engine import documents
 from passmuster.engine.fleet import Figures
-from passmuster.engine.inspection import Outcome, Task
+from passmuster.engine.inspection import Task
+from passmuster.engine.parcel import Parcel
 from passmuster.engine.ports import (
     ACCOUNTS,
     NAMESPACES,
@@ -43,13 +45,13 @@ from passmuster.engine.ports import (
     Object,
 )
 from passmuster.engine.proposals import Proposals, steps_of
-from passmuster.engine.remediate import BEFORE, SOON, UNDER_WAY, Remediator, Situation
+from passmuster.engine.remediate import BEFORE, SOON, UNDER_WAY, WAITING, Remediator, Situation
 from passmuster.engine.reports import announce, report_key, write_report
 from passmuster.engine.services import Services
 from passmuster.engine.statuses import PolicyWriter, Verdict, refuse, sum_up, write_account
 from passmuster.engine.tenancy import Governed, govern, remediation_target
 from passmuster.inventory.call import Call
-from passmuster.model.errors import AccountError, ChangeRefused, TenancyError, UserError
+from passmuster.model.errors import AccountError, ChangeFailed, ChangeRefused, PassmusterError, TenancyError, UserError
 from passmuster.model.evidence import Evidence
 from passmuster.model.report import Report
 from passmuster.remediation.rendering import Owner, Proposal
@@ -61,14 +63,30 @@ log = structlog.get_logger("passmuster")
 
 @dataclass(slots=True)
 class _Known:
-    """What is remembered of one account under one policy between turns."""
+    """What is remembered of one account under one policy; between turns reports and plan are packed away.
 
-    outcome: Outcome | None = None
+    `report` is of the last inspection by this process, `previous` the one stored in the cluster before.
+    """
+
+    report: Report | None = None
     plan: Plan | None = None
     previous: Report | None = None
     failures: int = 0
+    error: AccountError | UserError | None = None
     tried_at: datetime | None = None
     generations: tuple[int, int] = (0, 0)
+    _away: Parcel[tuple[Report | None, Plan | None, Report | None]] | None = None
+
+    @contextmanager
+    def at_hand(self) -> Iterator[None]:
+        """The time of a turn, in which report and plan are at hand."""
+        if self._away is not None:
+            self.report, self.plan, self.previous = self._away.open()
+        try:
+            yield
+        finally:
+            self._away = Parcel((self.report, self.plan, self.previous))
+            self.report = self.plan = self.previous = None
 
 
 class Reconciler:
@@ -118,12 +136,19 @@ class Reconciler:
         policy = Key(POLICIES, key.namespace, body["spec"]["policyRef"]["name"])
         owner = self._services.cache.get(policy)
         if owner is not None:
-            self._services.fleet.put(key, Figures.of(policy, body, owner["spec"].get("minimumScore")))
+            figures = Figures.of(policy, body, owner["spec"].get("minimumScore"))
+            self._services.fleet.put(key, figures.seen((owner.get("status") or {}).get("lastInspection") or {}))
 
     def known(self, key: Key, account_id: str) -> _Known:
         """The memory of one account under one policy."""
         with self._lock:
             return self._known.setdefault((key, account_id), _Known())
+
+    def last(self, key: Key, account_id: str) -> tuple[Report, Plan] | None:
+        """The report and plan of the last inspection by this process."""
+        known = self.known(key, account_id)
+        with known.at_hand():
+            return (known.report, known.plan) if known.report is not None and known.plan is not None else None
 
     @property
     def services(self) -> Services:
@@ -162,13 +187,13 @@ class Reconciler:
         self._forget(key)
         if FINALIZER not in policy.metadata.finalizers:
             return None
-        left = 0
+        left = 0.0
         for entry, account in self._stacks_of(key):
             remediation = Remediation.read(entry)
             if policy.spec.deletion_policy is DeletionPolicy.DELETE and account is not None:
-                left += self._delete_stack(policy, account, remediation)
+                left = max(left, self._delete_stack(policy, account, remediation))
         if left:
-            return SOON
+            return left
         kept = [name for name in policy.metadata.finalizers if name != FINALIZER]
         self._services.cluster.patch(key, {"metadata": {"finalizers": kept}})
         return None
@@ -183,20 +208,39 @@ class Reconciler:
             if body["spec"]["policyRef"]["name"] == key.name and has_stack:
                 yield body, accounts.get(body["spec"]["accountId"])
 
-    def _delete_stack(self, policy: ReadinessPolicy, account: AWSAccount, remediation: Remediation) -> int:
-        """1 while the stack is still there."""
-        if account.spec.remediation_role_arn is None or remediation.status.stack is None:
-            return 0
-        governed = govern(policy, account, self._labels(policy.metadata.namespace or ""))
-        stacks = self.stacks(governed, remediation.spec.region)
-        if stacks is None:
-            return 0
-        stack = stacks.stack(remediation.status.stack.id or remediation.status.stack.name)
+    def _delete_stack(self, policy: ReadinessPolicy, account: AWSAccount, remediation: Remediation) -> float:
+        """Seconds until another look while the stack is still there, 0 when nothing is left to be done about it."""
+        stack = remediation.status.stack
+        if account.spec.remediation_role_arn is None or stack is None:
+            return 0.0
+        try:
+            governed = govern(policy, account, self._labels(policy.metadata.namespace or ""))
+            stacks = self.stacks(governed, remediation.spec.region)
+            return self._stack_gone(stacks, stack.id or stack.name, remediation) if stacks is not None else 0.0
+        except TenancyError as refused:
+            self._say_left(policy, stack.name, refused)
+            return 0.0
+        except (AccountError, ChangeFailed, ChangeRefused) as error:
+            self._say_left(policy, stack.name, error)
+            return WAITING
+
+    def _stack_gone(self, stacks: Stacks, name: str, remediation: Remediation) -> float:
+        stack = stacks.stack(name)
         if stack is None or stack.status == "DELETE_COMPLETE":
-            return 0
+            return 0.0
+        if stack.status == "DELETE_FAILED":
+            why = "; ".join(stacks.failures(stack.id)[:3]) or stack.reason
+            raise ChangeFailed(ConditionReason.STACK_FAILED, f"{why}: delete it by hand, or set deletionPolicy Retain")
         if not stack.busy:
             stacks.delete(stack.name, f"passmuster-{remediation.spec.intent.digest[7:17]}-finalize")
-        return 1
+        return SOON
+
+    def _say_left(self, policy: ReadinessPolicy, stack: str, error: PassmusterError) -> None:
+        body = {"metadata": {**policy.metadata.model_dump(include={"name", "namespace", "uid"})}}
+        message = f"The stack {stack} could not be deleted: {error}"
+        self._services.cluster.event(
+            body, kind="ReadinessPolicy", reason=str(error.reason), message=message, warning=True
+        )
 
     def stacks(self, governed: Governed, region: str) -> Stacks | None:
         """CloudFormation in a region as the account's remediation role; None without one."""
@@ -288,9 +332,19 @@ class _Turn:
         hinted = self._services_of(hint.split(",")) if hint else frozenset()
         verdicts = [self._account(account, requested=requested, hinted=hinted) for account in accounts]
         self._write_accounts(accounts, verdicts)
+        self._drop_reports({account.spec.account_id for account in accounts})
         sum_up(PolicyWriter(self.services, self.body), accounts, verdicts, self._proposals.all(), token)
         waits = [verdict.due_in for verdict in verdicts]
         return max(0.0, min(waits)) if waits else None
+
+    def _drop_reports(self, governed: Set[str]) -> None:
+        """The reports of accounts that the policy no longer names, and their series."""
+        for key, body in self.services.cache.all(REPORTS, self.key.namespace):
+            spec = body["spec"]
+            if spec["policyRef"]["name"] == self.key.name and spec["accountId"] not in governed:
+                self.services.cluster.delete(key)
+                self.services.cache.drop(key)
+                self.services.fleet.drop(key)
 
     # which accounts
 
@@ -330,6 +384,10 @@ class _Turn:
 
     def _account(self, account: AWSAccount, *, requested: bool, hinted: frozenset[str]) -> Verdict:
         known = self.reconciler.known(self.key, account.spec.account_id)
+        with known.at_hand():
+            return self._verdict(account, known, requested=requested, hinted=hinted)
+
+    def _verdict(self, account: AWSAccount, known: _Known, *, requested: bool, hinted: frozenset[str]) -> Verdict:
         verdict = Verdict(account.metadata.name)
         try:
             governed = self._govern(account)
@@ -338,20 +396,23 @@ class _Turn:
             return verdict
         generations = (self.policy.metadata.generation or 1, account.metadata.generation or 1)
         due_in = self._due_in(known, governed, generations, requested=requested)
+        if due_in > 0 and known.error is not None:
+            verdict.error, verdict.due_in = known.error, due_in
+            return verdict
         active = self._active(account.spec.account_id)
         try:
-            if due_in <= 0 or (known.outcome is None and active):
+            if due_in <= 0 or (known.report is None and active):
                 self._inspect(governed, known, fresh=requested and not hinted, hinted=hinted)
                 known.generations = generations
                 due_in = self._next(known, governed)
-            verdict.report = known.outcome.report if known.outcome is not None else known.previous
-            verdict.plan = known.plan
-            if known.outcome is not None:
+            verdict.report, verdict.plan = known.report or known.previous, known.plan
+            if known.report is not None:
                 waits = self._remediate(governed, known)
                 due_in = min(due_in, *waits) if waits else due_in
-                verdict.report, verdict.plan = known.outcome.report, known.plan
+                verdict.report, verdict.plan = known.report, known.plan
         except (AccountError, UserError) as error:
             known.failures += 1
+            known.error = error
             known.tried_at = self.services.clock()
             known.generations = generations
             self.services.counters.failed(error.reason)
@@ -380,10 +441,13 @@ class _Turn:
             first, last = RETRY_ACCOUNT
             again = known.tried_at + min(last, first * 2 ** min(known.failures - 1, 8))
             return float((again - now).total_seconds())
-        if known.outcome is None:
+        if known.report is None:
             status = self.policy.status
             last_inspection = status.last_inspection
             if last_inspection is None or status.observed_generation != self.policy.metadata.generation:
+                return 0.0
+            ready = get(status.conditions, ConditionType.READY)
+            if ready is None or ready.status is not ConditionStatus.TRUE:
                 return 0.0
             stored = self._stored_report(governed)
             if stored is None:
@@ -391,11 +455,11 @@ class _Turn:
             known.previous = documents.restored(stored)
             started = last_inspection.started_at
         else:
-            started = known.outcome.report.inspection.started_at
+            started = known.report.inspection.started_at
         return (started + governed.interval + self._jitter(governed.interval) - now).total_seconds()
 
     def _next(self, known: _Known, governed: Governed) -> float:
-        started = known.outcome.report.inspection.started_at if known.outcome is not None else self.services.clock()
+        started = known.report.inspection.started_at if known.report is not None else self.services.clock()
         due = started + governed.interval + self._jitter(governed.interval)
         return max(1.0, (due - self.services.clock()).total_seconds())
 
@@ -422,13 +486,13 @@ class _Turn:
         self, governed: Governed, known: _Known, *, fresh: bool = False, hinted: frozenset[str] = frozenset()
     ) -> None:
         services = self.services
-        if known.outcome is None and known.previous is None:
+        if known.report is None and known.previous is None:
             stored = self._stored_report(governed)
             if stored is not None:
                 known.previous = documents.restored(stored)
                 billed = (stored.get("status") or {}).get("billed") or ()
                 services.inspector.carry(governed.target, documents.carried(billed))
-        previous = known.outcome.report if known.outcome is not None else known.previous
+        previous = known.report or known.previous
         evidence = Evidence(now=services.clock(), recovery=governed.recovery)
         outcome = services.inspector.inspect(self._task(governed, fresh=fresh, hinted=hinted), evidence, previous)
         owner = Owner(
@@ -437,9 +501,9 @@ class _Turn:
             cluster=services.cluster.uid(),
             namespace=self.key.namespace,
         )
-        known.outcome = outcome
+        known.report, known.previous = outcome.report, None
         known.plan = plan(outcome.report, outcome.snapshot, services.remediations, owner, governed.inputs)
-        known.failures, known.tried_at = 0, None
+        known.failures, known.error, known.tried_at = 0, None, None
         services.counters.inspected(outcome.report.inspection.duration)
         write_report(services, self.key, self.policy, outcome, known.plan)
         announce(PolicyWriter(services, self.body), previous, outcome.report)
@@ -451,8 +515,9 @@ class _Turn:
         proposals = self._proposals
         stored = proposals.stored(governed.target.account_id)
         proposals.update(governed, known.plan, stored)
+        proposed = known.plan
         waits: list[float] = []
-        for name in proposals.order(known.plan, stored):
+        for name in proposals.order(proposed, governed.target.account_id):
             body = self.services.cluster.get(Key(REMEDIATIONS, self.key.namespace, name))
             if body is None:
                 continue
@@ -464,25 +529,28 @@ class _Turn:
             if wait is not None:
                 waits.append(wait)
         self._guard_stacks(governed)
+        if known.plan is not proposed and set(steps_of(known.plan)) != set(steps_of(proposed)):
+            waits.append(0.0)  # a step changed the account, and with it what is to be proposed
         return waits
 
     def _situation(self, governed: Governed, known: _Known) -> Situation:
-        if known.outcome is None or known.plan is None:
+        if known.report is None or known.plan is None:
             raise ClusterUnreachable("nothing is known of the account yet")
 
         def refresh(_: Proposal | None, checks: Sequence[str]) -> tuple[Report, Mapping[str, Step]]:
             self._inspect(governed, known, hinted=self._services_of(checks))
-            if known.outcome is None or known.plan is None:
+            if known.report is None or known.plan is None:
                 raise ClusterUnreachable("the account could not be read again")
-            return known.outcome.report, steps_of(known.plan)
+            return known.report, steps_of(known.plan)
 
         return Situation(
             governed=governed,
             cluster_uid=self.services.cluster.uid(),
-            report=known.outcome.report,
+            report=known.report,
             steps=steps_of(known.plan),
             others=[r for r in self._proposals.all() if r.spec.account_id == governed.target.account_id],
             stacks=lambda region: self.reconciler.stacks(governed, region),
+            definition=self.services.remediations.get,
             refresh=refresh,
         )
 

@@ -39,9 +39,10 @@ from passmuster.engine.documents import merge_patch
 from passmuster.engine.ports import REMEDIATIONS, Cluster, Key, Object
 from passmuster.engine.tenancy import Governed
 from passmuster.engine.windows import open_now
-from passmuster.model.errors import ChangeFailed, ChangeRefused
+from passmuster.model.errors import ChangeFailed, ChangeRefused, UserError
 from passmuster.model.report import Report
 from passmuster.model.verdict import Mode, level_order
+from passmuster.remediation.definition import Definition
 from passmuster.remediation.rendering import EXECUTABLE, Named, Proposal, awaited, digest_of, fixed
 
 BEFORE = frozenset({State.PROPOSED, State.AWAITING_APPROVAL, State.SCHEDULED, State.BLOCKED})
@@ -70,6 +71,7 @@ class Situation:
     steps: Mapping[str, Step]
     others: Sequence[Remediation]
     stacks: Callable[[str], Stacks | None]
+    definition: Callable[[str], Definition | None]
     refresh: Callable[[Proposal | None, Sequence[str]], tuple[Report, Mapping[str, Step]]]
 
     def look_again(self, checks: Sequence[str]) -> None:
@@ -133,7 +135,6 @@ class _Life:
         return f"passmuster-{self.digest[7:17]}-{self._attempt}"
 
     def advance(self) -> float | None:
-        self._status["observedGeneration"] = self.object.metadata.generation or 1
         if "state" not in self._status:
             self.enter(State.PROPOSED, ConditionReason.PROPOSED, "Proposed; nothing was changed")
         match self.state:
@@ -147,7 +148,9 @@ class _Life:
                 return self._undo()
             case State.APPLIED | State.FAILED:
                 return self._undo_if_asked()
-            case State.ROLLED_BACK | State.SUPERSEDED | State.UNDONE:
+            case State.ROLLED_BACK:
+                return self._again_if_asked()
+            case State.SUPERSEDED | State.UNDONE:
                 return None
 
     # before anything is done
@@ -156,7 +159,7 @@ class _Life:
         step = self._situation.steps.get(self.object.metadata.name)
         spec = self.object.spec
         if step is None or step.proposal.digest != self.digest:
-            return None
+            return self._no_longer_planned()
         approved = self._summarize(Action.APPLY)
         proposal = step.proposal
         if proposal.blocked is not None:
@@ -172,17 +175,18 @@ class _Life:
             message = f"{missing} more {noun} needed: passmuster approve {self.key.name} -n {self.key.namespace}"
             self.enter(State.AWAITING_APPROVAL, ConditionReason.AWAITING_APPROVAL, message)
             return None
+        barred = self._barred()
+        if barred is not None:
+            self.enter(State.BLOCKED, *barred)
+            return WAITING
         self.enter(
             State.SCHEDULED, ConditionReason.APPROVED, "Approved; it is carried out when its turn comes", by=approved
         )
         held = self._held_up(step)
         if held is not None:
-            reason, message = held
-            if reason in (ConditionReason.REMEDIATION_ROLE_MISSING, ConditionReason.COST_CAP_EXCEEDED):
-                self.enter(State.BLOCKED, reason, message)
-            else:
-                self.wait(reason, message)
+            self.wait(*held)
             return WAITING
+        self._demand_guard()
         stacks = self._situation.stacks(spec.region)
         if stacks is None:
             raise ChangeRefused(ConditionReason.REMEDIATION_ROLE_MISSING, ROLE_GONE)
@@ -208,37 +212,81 @@ class _Life:
         }
         return approved
 
-    def _held_up(self, step: Step) -> tuple[ConditionReason, str] | None:
-        """Why an approved change does not begin now, None if it may."""
-        governed, spec = self._situation.governed, self.object.spec
-        rules = governed.policy.spec.remediation
-        unmet = awaited(step.proposal, {r.id: r for r in self._situation.report.checks})
+    def _no_longer_planned(self) -> float | None:
+        """The plan has no such step: because this very change was made and not written down, or it is not needed.
+
+        A change set that was made for it is withdrawn; then the object may be superseded.
+        """
+        known = self.object.status.stack
+        stacks = self._situation.stacks(self.object.spec.region) if known is not None else None
+        if known is None:
+            return None
+        stack = stacks.stack(known.id or known.name) if stacks is not None else None
+        if stack is not None and self._ours(stack) and stack.tags.get(MADE_AS) == self.digest and self._made(stack):
+            self._status["stack"] = {"name": stack.name, "id": stack.id, "status": stack.status}
+            self.enter(State.EXECUTING, ConditionReason.EXECUTING, "AWS makes the change")
+            return 0.0
+        if stacks is not None and stack is not None and stack.status != "DELETE_COMPLETE":
+            if stack.status != "REVIEW_IN_PROGRESS":
+                return None
+            stacks.delete_change_set(stack.name, self._token)
+        self._status["attempt"] = self._attempt + 1
+        self._status["stack"] = self._status["changeSet"] = None
+        return 0.0
+
+    @staticmethod
+    def _made(stack: Stack) -> bool:
+        return stack.busy or stack.status in ("CREATE_COMPLETE", "IMPORT_COMPLETE")
+
+    def _barred(self) -> tuple[ConditionReason, str] | None:
+        """Why an approved change cannot begin until somebody changes something, None if nothing is in its way."""
+        governed, cost = self._situation.governed, self.object.spec.cost.monthly
         if governed.account.spec.remediation_role_arn is None:
             message = f"The AWSAccount {governed.account.metadata.name} has no remediationRoleArn: nothing is executed"
             return ConditionReason.REMEDIATION_ROLE_MISSING, message
-        if unmet:
-            return ConditionReason.AWAITING_REQUIREMENT, f"It waits until these checks pass: {', '.join(unmet)}"
-        others = [r for r in self._situation.others if r.metadata.name != self.key.name]
-        earlier = [r for r in others if self._comes_first(r)]
-        if rules.gating is Gating.STRICT and earlier:
-            return ConditionReason.AWAITING_PHASE, f"Gating is Strict: {earlier[0].metadata.name} comes first"
-        if not open_now(rules.windows, self._clock()):
-            return ConditionReason.OUTSIDE_WINDOW, "No window of the policy is open now"
         spent = sum(
-            r.spec.cost.monthly for r in others if r.status.state in UNDER_WAY or r.status.state is State.APPLIED
+            r.spec.cost.monthly for r in self._others if r.status.state in UNDER_WAY or r.status.state is State.APPLIED
         )
-        cap = rules.max_monthly_cost
-        if cap is not None and spent + spec.cost.monthly > cap:
+        cap = governed.policy.spec.remediation.max_monthly_cost
+        if cap is not None and spent + cost > cap:
             message = (
-                f"It adds ${spec.cost.monthly:.2f} a month to the ${spent:.2f} of others, beyond the cap of "
+                f"It adds ${cost:.2f} a month to the ${spent:.2f} of others, beyond the cap of "
                 f"${cap:.2f}: raise spec.remediation.maxMonthlyCost or undo something"
             )
             return ConditionReason.COST_CAP_EXCEEDED, message
-        busy = [r for r in others if r.status.state in _STACK_AT_WORK]
+        return None
+
+    def _held_up(self, step: Step) -> tuple[ConditionReason, str] | None:
+        """Why an approved change does not begin now, None if it may."""
+        rules = self._situation.governed.policy.spec.remediation
+        unmet = awaited(step.proposal, {r.id: r for r in self._situation.report.checks})
+        if unmet:
+            return ConditionReason.AWAITING_REQUIREMENT, f"It waits until these checks pass: {', '.join(unmet)}"
+        earlier = [r for r in self._others if self._comes_first(r)]
+        if rules.gating is Gating.STRICT and earlier:
+            return ConditionReason.AWAITING_PHASE, f"Gating is Strict: {earlier[0].metadata.name} comes first"
+        if not self._in_window():
+            return ConditionReason.OUTSIDE_WINDOW, "No window of the policy is open now"
+        busy = [r for r in self._others if r.status.state in _STACK_AT_WORK and not self._yields(r)]
         if len(busy) >= rules.max_concurrent_stacks:
             return ConditionReason.AWAITING_TURN, f"{busy[0].metadata.name} is under way"
-        self._demand_guard()
         return None
+
+    def _in_window(self) -> bool:
+        try:
+            return open_now(self._situation.governed.policy.spec.remediation.windows, self._clock())
+        except UserError as error:
+            message = f"A window of the policy cannot be read: {error}"
+            raise ChangeRefused(ConditionReason.INVALID_SPEC, message, retryable=False) from error
+
+    @property
+    def _others(self) -> list[Remediation]:
+        return [r for r in self._situation.others if r.metadata.name != self.key.name]
+
+    def _yields(self, other: Remediation) -> bool:
+        """Of two that are ready at the same time one goes first, or each would wait for the other."""
+        ready = self.state is other.status.state is State.CHANGE_SET_READY
+        return ready and self.key.name < other.metadata.name
 
     def _comes_first(self, other: Remediation) -> bool:
         """Whether a remediation of an earlier phase is applicable and not yet done."""
@@ -376,15 +424,16 @@ class _Life:
             )
         name = str(self._status["stack"]["name"])
         stack = stacks.stack(self._status["stack"].get("id") or name)
-        if self.state is State.CHANGE_SET_READY:
+        if stack is not None and stack.status == "REVIEW_IN_PROGRESS":
             return self._begin(stacks, name)
+        if self.state is State.CHANGE_SET_READY and (stack is None or stack.status == "DELETE_COMPLETE"):
+            self._start_over(State.PROPOSED, ConditionReason.PROPOSED, "The change set is gone; nothing was done")
+            return 0.0
+        self.enter(State.EXECUTING, ConditionReason.EXECUTING, "AWS makes the change")
         if stack is None or stack.status == "DELETE_COMPLETE":
             self._rolled_back(stacks, name, stack)
             return None
         self._status["stack"] = {"name": stack.name, "id": stack.id, "status": stack.status}
-        if stack.status == "REVIEW_IN_PROGRESS":
-            stacks.execute(name, self._token, self._token)
-            return SOON
         if stack.busy:
             return SOON
         if stack.status in ("CREATE_COMPLETE", "IMPORT_COMPLETE"):
@@ -397,15 +446,18 @@ class _Life:
         raise ChangeFailed(ConditionReason.STACK_FAILED, f"The stack is {stack.status}: {why}")
 
     def _begin(self, stacks: Stacks, name: str) -> float | None:
-        """The last look before the change: the facts, the approvals, the lease; then it begins."""
+        """The last look before the change: the facts, the approvals, the lease; then it begins.
+
+        Also where a process died between writing that it begins and beginning: what was withdrawn since, counts.
+        """
+        if self.state is State.EXECUTING and self._begun(stacks, name):
+            return SOON
         self._situation.look_again(self.object.spec.fixes)
         step = self._situation.steps.get(self.key.name)
         if step is None or step.proposal.digest != self.digest or step.blocked is not None:
             stacks.delete_change_set(name, self._token)
-            self._status["attempt"] = self._attempt + 1
-            self._status["changeSet"] = None
             message = "The account changed since the approval; nothing was done"
-            self.enter(State.PROPOSED, ConditionReason.PROPOSED, message)
+            self._start_over(State.PROPOSED, ConditionReason.PROPOSED, message)
             return 0.0
         fresh = self._cluster.get(self.key)
         if fresh is None:
@@ -414,23 +466,35 @@ class _Life:
         self.object = Remediation.read(fresh)
         if len(self._approvers(Action.APPLY)) < self._needed:
             stacks.delete_change_set(name, self._token)
-            self._status["attempt"] = self._attempt + 1
-            self._status["changeSet"] = None
             message = "An approval was withdrawn; nothing was done"
-            self.enter(State.AWAITING_APPROVAL, ConditionReason.AWAITING_APPROVAL, message)
+            self._start_over(State.AWAITING_APPROVAL, ConditionReason.AWAITING_APPROVAL, message)
             return None
-        held = self._held_up(step)
+        held = self._barred() or self._held_up(step)
         if held is not None:
             self.wait(*held)
             return WAITING
+        self._demand_guard()
         self.enter(State.EXECUTING, ConditionReason.EXECUTING, "AWS makes the change")
         self.save()
         stacks.execute(name, self._token, self._token)
         return SOON
 
+    def _begun(self, stacks: Stacks, name: str) -> bool:
+        """Whether AWS has taken the execution, although the stack does not show it yet."""
+        found = stacks.change_set(name, self._token)
+        if found is not None and found.execution in ("EXECUTE_FAILED", "OBSOLETE"):
+            why = found.reason or found.execution
+            raise ChangeFailed(ConditionReason.CHANGE_SET_FAILED, f"AWS did not execute the change set: {why}")
+        return found is not None and found.execution in ("EXECUTE_IN_PROGRESS", "EXECUTE_COMPLETE")
+
+    def _start_over(self, state: State, reason: str, message: str) -> None:
+        """Back to before anything was done; the next change set has a name and a token of its own."""
+        self._status["attempt"] = self._attempt + 1
+        self._status["stack"] = self._status["changeSet"] = None
+        self.enter(state, reason, message)
+
     def _complete(self, stack: Stack) -> None:
-        step = self._situation.steps.get(self.key.name)
-        definition = step.proposal.definition if step is not None else None
+        definition = self._situation.definition(self.object.spec.remediation)
         self._status["stack"] = {"name": stack.name, "id": stack.id, "status": stack.status}
         if definition is not None:
             self._status["settlesUntil"] = written(self._clock() + definition.settles)
@@ -446,8 +510,20 @@ class _Life:
             stacks.delete(name, f"{self._token}-clear")
         self._status["stack"] = {"name": name, "id": identity, "status": "ROLLBACK_COMPLETE"}
         self._status["attempt"] = self._attempt + 1
-        message = f"AWS took the change back, the account is as before: {why}"
+        message = f"AWS took the change back, the account is as before: {why}. Approve it anew to try it again"
         self.enter(State.ROLLED_BACK, ConditionReason.STACK_ROLLED_BACK, message)
+
+    def _again_if_asked(self) -> float | None:
+        """What rolled back is tried again only with an approval that it did not have, or that was withdrawn since."""
+        step = self._situation.steps.get(self.key.name)
+        if step is None or step.proposal.digest != self.digest:
+            return None
+        approved = self._summarize(Action.APPLY)
+        attempts = [e for e in self._status.get("history") or () if e["state"] == State.SCHEDULED.value]
+        used = attempts[-1].get("by") or () if attempts else ()
+        if len(approved) < self._needed or set(approved) - set(used):
+            return self._before()
+        return None
 
     # proving it
 
@@ -493,10 +569,18 @@ class _Life:
             return None
         if len(undoers) < max(1, self._situation.governed.account.spec.min_approvals):
             return None
+        if self._status["stack"].get("status") == "DELETE_FAILED" and self._still_there():
+            return None
         self._demand_guard()
         self.enter(State.UNDOING, ConditionReason.UNDOING, "The stack is being deleted", by=undoers)
         self.save()
         return self._undo()
+
+    def _still_there(self) -> bool:
+        """Whether a stack that AWS could not delete still waits for a person; it is not deleted again by itself."""
+        stacks = self._situation.stacks(self.object.spec.region)
+        stack = stacks.stack(self._status["stack"].get("id") or self._status["stack"]["name"]) if stacks else None
+        return stack is not None and stack.status == "DELETE_FAILED"
 
     def _undo(self) -> float | None:
         stacks = self._situation.stacks(self.object.spec.region)
@@ -567,7 +651,10 @@ class _Life:
         return None
 
     def save(self) -> None:
-        """Writes what changed; nothing changed, nothing is written."""
+        """Writes what changed; nothing changed, nothing is written. All of it speaks of the object as it was read."""
+        generation = self.object.metadata.generation or 1
+        self._conditions = [c.model_copy(update={"observed_generation": generation}) for c in self._conditions]
+        self._status["observedGeneration"] = generation
         self._status["conditions"] = [c.model_dump(mode="json", by_alias=True) for c in self._conditions]
         status = RemediationStatus.model_validate(self._status).body()
         patch = merge_patch(self._stored, status)

@@ -22,11 +22,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
+from passmuster.api.fields import LabelSelector
 from passmuster.api.resource import HINT, REQUESTED_AT
 from passmuster.engine.cache import Cache
 from passmuster.engine.ports import ACCOUNTS, POLICIES, Cluster, ClusterUnreachable, Conflict, Key
 
 MOST_BYTES = 1024 * 1024
+LONGEST_LENGTH = 12
 Label = Annotated[str, Field(max_length=2048)]
 
 
@@ -65,13 +67,13 @@ class Receiver:
         if not self._authorized(headers.get("Authorization", "")):
             return 401, "a bearer token is needed"
         length = headers.get("Content-Length", "")
-        if not length.isdigit():
+        if not (length.isascii() and length.isdigit() and len(length) <= LONGEST_LENGTH):
             return 400, "Content-Length is needed"
         if int(length) > MOST_BYTES:
             return 413, "a notification has at most 1 MiB: lower max_alerts"
         try:
             notification = Notification.model_validate(json.loads(read(int(length))))
-        except (ValidationError, ValueError):
+        except (ValidationError, ValueError, RecursionError):
             return 400, "not a notification of Alertmanager (version 4)"
         try:
             asked = self._ask(notification)
@@ -95,6 +97,7 @@ class Receiver:
                 wanted.setdefault(key, set()).add(check if self._known(check) else "")
                 tokens.setdefault(key, []).append(f"{alert.fingerprint}/{alert.starts_at}/{alert.status}")
         for key, checks in wanted.items():
+            checks |= self._pending(key)
             whole = notification.truncated_alerts > 0 or "" in checks
             mark = hashlib.sha256("\n".join(sorted(set(tokens[key]))).encode()).hexdigest()[:16]
             annotations: dict[str, Any] = {
@@ -104,18 +107,33 @@ class Receiver:
             self._cluster.patch(key, {"metadata": {"annotations": annotations}})
         return len(wanted)
 
+    def _pending(self, key: Key) -> set[str]:
+        """The checks of a request that was not handled yet, which the next one must not push aside; "" for all."""
+        body = self._cache.get(key) or {"metadata": {}}
+        annotations = body["metadata"].get("annotations") or {}
+        token = annotations.get(REQUESTED_AT)
+        if token is None or token == (body.get("status") or {}).get("lastHandledReconcileAt"):
+            return set()
+        return set(annotations.get(HINT, "").split(","))
+
     def _policies(self, labels: Mapping[str, str]) -> Iterable[Key]:
         named = Key(POLICIES, labels.get("policy_namespace", ""), labels.get("policy", ""))
         if named.name:
             return [named] if self._cache.get(named) is not None else []
         account_id = labels.get("account_id", "")
-        names = {
-            key.name
-            for key, body in self._cache.all(ACCOUNTS)
+        accounts = [
+            body["metadata"]
+            for _, body in self._cache.all(ACCOUNTS)
             if account_id and body["spec"]["accountId"] == account_id
-        }
-        return [
-            key
-            for key, body in self._cache.all(POLICIES)
-            if (body["spec"].get("accountRef") or {}).get("name") in names
         ]
+        return [
+            key for key, body in self._cache.all(POLICIES) if any(_uses(body["spec"], account) for account in accounts)
+        ]
+
+
+def _uses(spec: Mapping[str, Any], account: Mapping[str, Any]) -> bool:
+    """Whether a policy names the account, or selects it by its labels."""
+    selector = spec.get("accountSelector")
+    if selector is not None:
+        return LabelSelector.model_validate(selector).selects(account.get("labels") or {})
+    return bool((spec.get("accountRef") or {}).get("name") == account["name"])

@@ -338,7 +338,9 @@ class Operator:
                 known = self.cache.get(key)
                 if found is not None:
                     self._on_event("MODIFIED", key, found)
-                elif known is not None:
+                    continue
+                self.watches.forget(key)
+                if known is not None:
                     self._on_event("DELETED", key, known)
         except ClusterUnreachable as error:
             log.warning("audit of the watches failed", error=str(error))

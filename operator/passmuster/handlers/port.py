@@ -6,15 +6,18 @@ Served by threads of their own, so that it answers whatever the watches and the 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from passmuster import __version__
-from passmuster.handlers.alerts import Receiver
+from passmuster.handlers.alerts import LONGEST_LENGTH, Receiver
 from passmuster.model.errors import UserError
 
 Answer = Callable[[], str | None]
 """None while all is well, else one sentence about what is wrong."""
+
+MOST_DRAINED = 4 * 1024 * 1024
+"""Bytes of a refused body that are read and forgotten, so that the sender sees the refusal."""
 
 
 class Port:
@@ -73,7 +76,18 @@ def _handler(
                 self._say(404, "alerts are taken at /alerts, where the operator was given --alerts-token-file")
                 return
             self.close_connection = True
-            self._say(*alerts.receive(dict(self.headers.items()), self.rfile.read))
+            headers = {name.title(): value for name, value in self.headers.items()}
+            left = min(int(headers["Content-Length"]), MOST_DRAINED) if _is_number(headers) else 0
+
+            def read(size: int) -> bytes:
+                nonlocal left
+                left -= size
+                return self.rfile.read(size)
+
+            self._say(*alerts.receive(headers, read))
+            self.wfile.flush()
+            while left > 0 and (rest := self.rfile.read(min(left, 65536))):
+                left -= len(rest)  # a body that nobody reads would reset the connection before its answer is seen
 
         def _say(self, code: int, text: str) -> None:
             self._answer(code, f"{text}\n".encode(), "text/plain; charset=utf-8")
@@ -89,3 +103,8 @@ def _handler(
             """Requests are counted, not logged."""
 
     return Handler
+
+
+def _is_number(headers: Mapping[str, str]) -> bool:
+    length = headers.get("Content-Length", "")
+    return length.isascii() and length.isdigit() and len(length) <= LONGEST_LENGTH

@@ -68,11 +68,14 @@ class Watches:
         return self._thread is not None and self._thread.is_alive()
 
     def audit(self, listed: Mapping[Key, str]) -> list[Key]:
-        """Compares the versions the API server lists with those the streams brought; returns what they missed."""
+        """Compares the versions the API server lists, of all kinds, with those the streams brought.
+
+        Returns what they missed; what turns out to be gone is to be told to `forget`.
+        """
         now = time.monotonic()
         with self._lock:
             missed = [key for key, version in listed.items() if _older(self._streamed.get(key), version)]
-            gone = [key for key in self._streamed if key.plural in _plurals(listed) and key not in listed]
+            gone = [key for key in self._streamed if key.plural in WATCHED and key not in listed]
             behind = {}
             for key in (*missed, *gone):
                 version = listed.get(key, "")
@@ -80,6 +83,12 @@ class Watches:
                 behind[key] = before if before is not None and before[0] == version else (version, now)
             self._behind = behind
             return [*missed, *gone]
+
+    def forget(self, key: Key) -> None:
+        """The object is gone, which a stream that was interrupted at that moment never tells."""
+        with self._lock:
+            self._streamed.pop(key, None)
+            self._behind.pop(key, None)
 
     def age(self) -> float:
         """Seconds that the streams have been behind the API server; 0 while they are not."""
@@ -123,10 +132,6 @@ class Watches:
 
         on_event.__name__ = f"on_{plural}"
         return on_event
-
-
-def _plurals(listed: Mapping[Key, str]) -> frozenset[str]:
-    return frozenset(key.plural for key in listed)
 
 
 def _older(streamed: str | None, listed: str) -> bool:

@@ -78,6 +78,9 @@ class MemoryCluster:
             changed = merged(known, {k: v for k, v in patch.items() if k in ("metadata", "spec")})
             if changed.get("spec") != known.get("spec"):
                 changed["metadata"]["generation"] = known["metadata"]["generation"] + 1
+            if changed["metadata"].get("deletionTimestamp") and not changed["metadata"].get("finalizers"):
+                self._removed(key)
+                return dict(changed)
             return self._stored(key, changed)
 
     def patch_status(self, key: Key, status: Object, resource_version: str | None = None) -> Object | None:
@@ -91,10 +94,14 @@ class MemoryCluster:
             return self._stored(key, merged(known, {"status": status}))
 
     def delete(self, key: Key) -> None:
-        """Removes an object."""
+        """Removes an object; one with finalizers when they are gone."""
         with self._lock:
-            self._objects.pop(key, None)
-            self._cache.drop(key)
+            known = self._objects.get(key)
+            if known is not None and known["metadata"].get("finalizers"):
+                marked = {"metadata": {"deletionTimestamp": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}}
+                self._stored(key, merged(known, marked))
+                return
+            self._removed(key)
 
     def event(self, body: Object, *, kind: str, reason: str, message: str, warning: bool = False) -> None:
         """Remembers the event."""
@@ -108,6 +115,10 @@ class MemoryCluster:
     def leading(self) -> bool:
         """There is no other process."""
         return True
+
+    def _removed(self, key: Key) -> None:
+        self._objects.pop(key, None)
+        self._cache.drop(key)
 
     def _stored(self, key: Key, body: dict[str, Any]) -> Object:
         body["metadata"]["resourceVersion"] = str(next(self._versions))

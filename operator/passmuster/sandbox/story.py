@@ -203,14 +203,14 @@ def without_cluster(report: Path) -> int:
         reconciler.reconcile(policy)
         body = cluster.get(policy)
         before = dict((body or {}).get("status") or {})
-        known = reconciler.known(policy, account.account_id)
-        if known.outcome is None or known.plan is None:
+        last = reconciler.last(policy, account.account_id)
+        if last is None:
             say(f"The inspection failed: {before.get('conditions')}")
             return 1
-        terminal.print_report(known.outcome.report, known.plan, offline.catalogue())
+        terminal.print_report(*last, offline.catalogue())
 
         _heading("3. What is proposed")
-        terminal.print_plan(known.outcome.report, known.plan)
+        terminal.print_plan(*last)
 
         chosen = next(r for r in cluster.list(REMEDIATIONS) if r["spec"]["remediation"] == "cloudtrail")
         key = Key.of(REMEDIATIONS, chosen)

@@ -1,0 +1,163 @@
+"""The report as Markdown, for pull requests, tickets and terminals: the content of the HTML in another form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from passmuster.assess.plan import Plan
+from passmuster.model.report import Report
+from passmuster.report.content import CheckEntry, Document, PlanEntry, StepEntry, Table, Verdict, document
+from passmuster.report.phrasing import dollars
+
+MARKS = {"fail": "✗", "unknown": "?", "pass": "✓", "waived": "✓", "disabled": "–", "none": "–"}
+
+
+def render(report: Report, plan: Plan | None, *, title: str = "") -> str:
+    """One Markdown document; the same input gives the same bytes."""
+    return "\n".join(_lines(document(report, plan, title))) + "\n"
+
+
+def _lines(shown: Document) -> Iterator[str]:
+    yield f"# {_text(shown.title)}: {shown.reached}"
+    yield ""
+    yield f"{_text(shown.declared)} · {_verdict(shown.compliance)} · account {shown.account} · {shown.regions}"
+    yield ""
+    yield _text(shown.lead)
+    yield ""
+    score = f"score {shown.score} ({shown.score_note})"
+    yield f"Critical failing **{shown.critical}** · coverage {shown.coverage} · {score}"
+    yield ""
+    yield "## Phases"
+    yield ""
+    yield from _table(
+        ("Phase", "State", "Complete", "Missing"),
+        (
+            (
+                entry.name,
+                entry.state,
+                entry.share,
+                "; ".join(
+                    f"{_verdict(verdict)}: {', '.join(f'`{one}`' for one in ids)}" for verdict, ids in entry.missing
+                ),
+            )
+            for entry in shown.phases
+        ),
+    )
+    yield ""
+    yield "## Categories"
+    yield ""
+    yield from _table(
+        ("Category", "Score", "Fail", "Unknown", "Pass"),
+        (
+            (e.name, e.figure, str(e.counts.failed), str(e.counts.unknown), str(e.counts.passed))
+            for e in shown.categories
+        ),
+    )
+    if shown.plan is not None:
+        yield from _plan(shown.plan)
+    yield ""
+    yield "## Every check"
+    for group in shown.groups:
+        yield ""
+        yield f"### {group.phase}"
+        yield ""
+        yield _text(group.summary)
+        for check in group.checks:
+            yield ""
+            yield from _check(check)
+    if shown.refusals:
+        yield ""
+        yield "## Reads without an answer"
+        yield ""
+        yield from _table(
+            ("Operation", "Region", "Why", "IAM action", "Checks"),
+            (
+                (r.call, r.region, f"{r.why} ({r.code})", r.action, ", ".join(f"`{c}`" for c in r.checks))
+                for r in shown.refusals
+            ),
+        )
+    yield ""
+    yield "## About the inspection"
+    yield ""
+    yield from (f"- {_text(name)}: {_text(value)}" for name, value in shown.facts)
+
+
+def _plan(plan: PlanEntry) -> Iterator[str]:
+    yield ""
+    yield "## What to do next"
+    yield ""
+    yield _text(plan.lead)
+    for stage in plan.stages:
+        yield ""
+        yield f"### {stage.phase}: {dollars(stage.cost)} a month"
+        for step in stage.steps:
+            yield ""
+            yield from _step(step)
+        if stage.rest:
+            yield ""
+            yield f"{stage.rest} more steps for {dollars(stage.rest_cost)} a month"
+    if plan.by_hand:
+        yield ""
+        yield "### By hand"
+        yield ""
+        yield from _table(
+            ("Phase", "Severity", "Check", "How"),
+            ((b.phase, b.severity, f"{b.title} `{b.id}`", b.how) for b in plan.by_hand),
+        )
+
+
+def _step(step: StepEntry) -> Iterator[str]:
+    yield f"{step.number}. **{_text(step.title)}**, {dollars(step.cost)} a month, risk {step.risk}"
+    lines = [("fixes", ", ".join(f"`{check}`" for check in step.fixes)), ("where", f"{step.where}, {step.way}")]
+    lines += [("interrupts", step.interrupts), ("waits for", ", ".join(f"`{c}`" for c in step.waits_for))]
+    lines += [("blocked", step.blocked), ("after it", f"{step.level_after}, {step.score_after}")]
+    lines += [("depends on usage", ", ".join(step.unpriced)), ("undo", step.undo)]
+    lines += [("makes", ", ".join(f"`{change}`" for change in step.changes))]
+    yield from (f"   - {name}: {_text(value)}" for name, value in lines if value)
+
+
+def _check(check: CheckEntry) -> Iterator[str]:
+    yield f"#### {_verdict(check.verdict)} {_text(check.title)} `{check.id}` ({check.severity})"
+    if check.folded:
+        return
+    for paragraph in check.why[:1]:
+        yield ""
+        yield _text(paragraph)
+    for note in check.notes:
+        yield ""
+        yield f"> {_text(note)}"
+    if check.acute is not None:
+        yield ""
+        yield from _findings(check.acute)
+
+
+def _findings(table: Table) -> Iterator[str]:
+    for name, text in table.shared:
+        yield f"{name}: {_text(text)}"
+        yield ""
+    yield from _table(
+        ("Status", "Resource", "Finding", "Observed", "Expected"),
+        ((_verdict(r.verdict), f"`{r.resource}`", r.message, r.observed, r.expected) for r in table.rows),
+    )
+    if table.more:
+        yield ""
+        yield f"{table.more} more in the JSON"
+
+
+def _ids(ids: Sequence[str]) -> str:
+    return ", ".join(f"`{one}`" for one in ids)
+
+
+def _verdict(verdict: Verdict) -> str:
+    return f"{MARKS.get(verdict.mark, '')} {verdict.word}".strip()
+
+
+def _table(header: Sequence[str], rows: Iterator[Sequence[str]]) -> Iterator[str]:
+    yield "| " + " | ".join(header) + " |"
+    yield "|" + " --- |" * len(header)
+    yield from ("| " + " | ".join(_text(cell) for cell in row) + " |" for row in rows)
+
+
+def _text(value: str) -> str:
+    """Text that stays text: no markup of Markdown's tables or of HTML."""
+    return value.replace("\n", " ").replace("|", "\\|").replace("<", "&lt;")

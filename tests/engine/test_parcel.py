@@ -1,0 +1,70 @@
+"""Parcels: what was packed away comes back equal, apart from everybody else's, and with the catalogue's own objects."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from types import MappingProxyType
+
+from passmuster.engine.cache import Cache
+from passmuster.engine.parcel import Parcel
+from passmuster.engine.ports import POLICIES, REPORTS, Key
+from passmuster.inventory.call import Call
+from passmuster.inventory.snapshot import Gap, Reading, Snapshot
+from passmuster.model.finding import Origin, failed, passed
+from passmuster.model.verdict import Reason
+
+NOW = datetime(2026, 11, 21, 10, tzinfo=UTC)
+CLUSTERS = Call("ecs", "ListClusters", items="clusterArns")
+SERVICES = Call("ecs", "ListServices", each=CLUSTERS, param="cluster", items="serviceArns")
+
+
+def snapshot() -> Snapshot:
+    taken = Snapshot("123456789012", "aws", ("eu-central-1",), "us-east-1", NOW)
+    root = CLUSTERS.root_request("eu-central-1")
+    taken.put(CLUSTERS, root, Reading(NOW, ({"arn": "one", "made": NOW, "tags": [{"Key": "a"}]}, "two")))
+    for request in SERVICES.requests("one", root, "eu-central-1"):
+        gap = Gap(SERVICES, request, Reason.DENIED, "AccessDenied", "no", NOW)
+        taken.put(SERVICES, request, Reading(NOW, gap=gap))
+    return taken
+
+
+def test_a_snapshot_comes_back_equal() -> None:
+    taken = snapshot()
+    assert Parcel(taken).open() == taken
+
+
+def test_calls_are_the_very_objects_that_checks_declare() -> None:
+    opened = Parcel(snapshot()).open()
+    assert [call is wanted for call, wanted in zip(opened.readings, (CLUSTERS, SERVICES), strict=True)] == [True, True]
+    assert [gap.call is SERVICES for gap in opened.gaps()] == [True]
+
+
+def test_each_opening_is_a_copy_of_its_own() -> None:
+    parcel = Parcel({"rows": [1, 2]})
+    parcel.open()["rows"].append(3)
+    assert parcel.open() == {"rows": [1, 2]}
+
+
+def test_facts_that_nobody_may_change_still_cannot_be_changed() -> None:
+    origin = Origin("ecs:ListClusters", "eu-central-1", NOW)
+    findings = (passed(origin, "one", "is well"), failed(origin, "two", "is not", facts=MappingProxyType({"A": "b"})))
+    opened = Parcel(findings).open()
+    assert opened == findings
+    assert opened[1].facts == {"A": "b"}
+    assert isinstance(opened[1].facts, MappingProxyType)
+
+
+def test_a_parcel_is_much_smaller() -> None:
+    rows = tuple({"ResourceARN": f"arn:aws:sqs:eu-central-1:123456789012:queue-{number}"} for number in range(1000))
+    assert Parcel(rows).__sizeof__() < 20_000
+
+
+def test_a_report_in_the_cache_is_what_the_stream_showed_without_its_managers() -> None:
+    cache = Cache()
+    for plural in (REPORTS, POLICIES):
+        key = Key(plural, "shop", "shop")
+        metadata = {"name": "shop", "namespace": "shop", "resourceVersion": "7", "managedFields": [{"manager": "x"}]}
+        cache.put(key, {"metadata": metadata, "status": {"level": "Stable"}})
+        slim = {name: value for name, value in metadata.items() if name != "managedFields"}
+        assert cache.get(key) == {"metadata": slim, "status": {"level": "Stable"}}
+        assert dict(cache.all(plural)) == {key: cache.get(key)}

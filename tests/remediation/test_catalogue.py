@@ -1,0 +1,354 @@
+"""Every folder of `remediations/`: loaded from a checkout and from a wheel, consistent with the checks, and valid."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from cases import cases_of
+from passmuster.api.remediation import Way
+from passmuster.checks.catalogue import load as load_checks
+from passmuster.model.finding import Finding
+from passmuster.model.verdict import Fix, Phase, Status
+from passmuster.remediation import template
+from passmuster.remediation.catalogue import STANDING_INPUTS, Remediations, load, read
+from passmuster.remediation.definition import Definition, Filling, InvalidRemediation, LineItem, Place, Target, parse
+from passmuster.remediation.pricing import cost, prices
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "remediations"
+EVERY = [pytest.param(one, id=one.name) for one in load()]
+REGIONS = ("eu-central-1", "us-east-1", "ap-southeast-2")
+DESIGNED = yaml.safe_load((ROOT / "tests" / "readiness_catalogue.yaml").read_text())
+RETAINING = ("Retain", "RetainExceptOnCreate", "Snapshot")
+NAMES = re.compile(r"\{(\w+)\}")
+
+
+def document(one: Definition) -> Mapping[str, Any]:
+    return template.parsed(one.template)
+
+
+# loading --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_checkout_has_every_folder() -> None:
+    assert {one.name for one in load()} == {path.parent.name for path in FOLDER.glob("*/*/remediation.yaml")}
+    assert len(load()) >= 4
+    assert {path.name for path in FOLDER.glob("*/*/*")} == {"remediation.yaml", "template.yaml"}
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of this checkout, unpacked."""
+    uv = shutil.which("uv")
+    if uv is None:
+        pytest.skip("no uv here, so no wheel can be built")
+    out = tmp_path_factory.mktemp("wheel")
+    command = [uv, "build", "--wheel", "--out-dir", str(out)]
+    done = subprocess.run([*command, "--offline"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (built,) = out.glob("*.whl")
+    with zipfile.ZipFile(built) as archive:
+        archive.extractall(out / "installed")
+    return out / "installed"
+
+
+def test_a_wheel_has_the_same_remediations_as_the_checkout(wheel: Path) -> None:
+    program = (
+        "import json, passmuster; from passmuster.remediation.catalogue import load; "
+        "print(json.dumps([passmuster.__file__, {one.name: one.template for one in load()}]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=wheel,
+        env={"PYTHONPATH": str(wheel), "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    where, found = json.loads(done.stdout)
+    assert where.startswith(str(wheel))
+    assert found == {one.name: one.template for one in load()}
+
+
+def test_a_wheel_has_the_resource_definitions_and_the_examples(wheel: Path) -> None:
+    for name in ("crds", "examples"):
+        packed = {path.name for path in (wheel / "passmuster" / "data" / name).iterdir()}
+        assert packed == {path.name for path in (ROOT / name).iterdir()}
+        assert packed
+
+
+def test_a_wheel_has_the_price_list_and_the_types_marker_and_no_tests(wheel: Path) -> None:
+    assert (wheel / "passmuster" / "remediation" / "prices.yaml").is_file()
+    assert {path.name for path in wheel.iterdir() if not path.name.endswith(".dist-info")} == {"passmuster"}
+
+
+def test_a_folder_that_disagrees_with_its_content_is_refused(tmp_path: Path) -> None:
+    one = next(iter(FOLDER.glob("*/*/remediation.yaml"))).parent
+    shutil.copytree(one, tmp_path / one.parent.name / "another-name")
+    with pytest.raises(InvalidRemediation, match="does not agree with the name and phase inside"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"colour": "red"}, "unknown \\['colour'\\]"),
+        ({"title": None}, "missing \\['title'\\]"),
+        ({"phase": "Sometime"}, "Sometime"),
+        ({"settles": "soon"}, "a duration is a number with m, h or d"),
+        ({"parameters": {"Name": {"from": "heaven.name"}}}, "heaven.name does not begin with one of"),
+        ({"way": "Magic"}, "Magic"),
+    ],
+)
+def test_a_folder_that_is_wrong_is_refused_with_the_key(change: dict[str, Any], message: str) -> None:
+    path = next(iter(FOLDER.glob("*/*/remediation.yaml")))
+    content = {**yaml.safe_load(path.read_text()), **change}
+    content = {name: value for name, value in content.items() if value is not None}
+    with pytest.raises(InvalidRemediation, match=message):
+        parse(content, "Resources: {}", "a folder")
+
+
+def test_two_remediations_may_not_have_one_name_or_one_input_two_shapes() -> None:
+    one = next(iter(load()))
+    with pytest.raises(InvalidRemediation, match="same name"):
+        Remediations([one, one])
+
+
+# what it says ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("one", EVERY)
+def test_what_it_fixes_and_requires_are_checks_of_its_phase_or_before(one: Definition) -> None:
+    assert one.fixes
+    assert set(one.fixes) | set(one.requires) <= {check.id for check in load_checks()}
+    assert Phase(DESIGNED[one.fixes[0]]["phase"]) is one.phase
+    for check_id in (*one.fixes, *one.requires):
+        assert Phase(DESIGNED[check_id]["phase"]).order <= one.phase.order
+    assert not set(one.fixes) & set(one.requires)
+
+
+@pytest.mark.parametrize("one", EVERY)
+def test_a_stack_of_its_own_is_offered_only_where_the_check_can_be_fixed_additively(one: Definition) -> None:
+    if one.way is Way.ADDITIVE_STACK:
+        assert Fix.ADDITIVE in load_checks().get(one.fixes[0]).fix
+
+
+@pytest.mark.parametrize("one", EVERY)
+def test_it_says_what_a_person_must_know_in_whole_sentences(one: Definition) -> None:
+    assert re.fullmatch(r"[A-Z][^.]+[^.\s]", one.title)
+    assert one.description.endswith(".")
+    assert one.undo
+    assert one.interrupts
+    assert one.risk in ("Low", "Medium", "High")
+    assert one.settles.total_seconds() >= 60
+
+
+@pytest.mark.parametrize("one", EVERY)
+def test_its_inputs_are_declared_and_used(one: Definition) -> None:
+    used = {source.partition(".")[2] for source in sources(one) if source.startswith("inputs.")}
+    if any(source.startswith("zone.") for source in sources(one)):
+        used.add("domain")
+    declared = {given.name for given in one.inputs}
+    assert used <= declared | {given.name for given in STANDING_INPUTS}
+    assert declared <= used
+    for given in one.inputs:
+        assert re.fullmatch(r"[A-Z].+\.", given.description)
+
+
+@pytest.mark.parametrize("one", EVERY)
+def test_every_parameter_of_its_template_is_filled_or_has_a_default(one: Definition) -> None:
+    declared = template.declared(one.template)
+    assert set(one.parameters) <= declared
+    always = {name for name, filling in one.parameters.items() if not filling.optional}
+    assert declared <= always | set(template.defaults(one.template))
+
+
+@pytest.mark.parametrize("one", EVERY)
+def test_its_names_are_made_of_what_is_known(one: Definition) -> None:
+    known = {"policy", "account", "region", "key"}
+    fixed = [filling.value for filling in one.parameters.values() if filling.value is not None]
+    for text in [*fixed, *one.literals.values()]:
+        assert set(NAMES.findall(text)) <= known
+    for word in one.literals:
+        assert word in one.template, f"{word} stands nowhere in the template"
+
+
+def sources(one: Definition) -> Iterator[str]:
+    for filling in one.parameters.values():
+        yield from filling.sources
+
+
+# what the checks tell it ----------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=64)
+def failures_of(check_id: str) -> tuple[Finding, ...]:
+    """Every failing finding in every case of the check's fixture."""
+    return tuple(
+        finding
+        for case in cases_of(load_checks().get(check_id))
+        if case.expect == "Fail"
+        for finding in case.findings(case.account())
+        if finding.status is Status.FAIL
+    )
+
+
+@pytest.mark.parametrize("one", EVERY)
+def test_the_facts_it_asks_for_are_told_by_the_check_it_fixes(one: Definition) -> None:
+    told = [finding.facts for finding in failures_of(one.fixes[0])]
+    wanted = [
+        facts
+        for facts in told
+        if all(name in facts and value in ("*", facts[name]) for name, value in one.facts.items())
+    ]
+    assert wanted, f"no failing case of {one.fixes[0]} tells {dict(one.facts)}"
+    for filling in one.parameters.values():
+        if filling.value is None and not filling.optional and all(s.startswith("facts.") for s in filling.sources):
+            assert any(filled(filling, facts) for facts in wanted), f"{one.fixes[0]} never tells {filling.sources}"
+    needed = {source.partition(".")[2] for source in sources(one) if source.startswith("facts.")}
+    assert needed <= {name for facts in told for name in facts}, "a source that nobody ever fills"
+
+
+def filled(filling: Filling, facts: Mapping[str, str]) -> bool:
+    return any(facts.get(source.partition(".")[2]) for source in filling.sources)
+
+
+# the template ---------------------------------------------------------------------------------------------------------
+
+
+def test_every_template_is_clean_for_cfn_lint_in_three_regions() -> None:
+    linter = Path(sys.executable).with_name("cfn-lint")
+    paths = [str(path) for path in sorted(FOLDER.glob("*/*/template.yaml"))]
+    command = [str(linter), "--format", "json", "--regions", *REGIONS, "--", *paths]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(done.stdout or "[]") == []
+
+
+@pytest.mark.parametrize("one", EVERY)
+def test_what_its_stack_leaves_behind_is_what_it_says(one: Definition) -> None:
+    kept = {
+        logical
+        for logical, resource in document(one)["Resources"].items()
+        if resource.get("DeletionPolicy", "Delete") in RETAINING
+    }
+    assert set(one.retains) == kept
+    for logical in kept:
+        policy = document(one)["Resources"][logical].get("UpdateReplacePolicy")
+        assert policy in RETAINING, f"{logical} is kept on deletion and not on replacement"
+
+
+@pytest.mark.parametrize("one", EVERY)
+def test_its_template_runs_no_foreign_code_and_names_no_account_or_partition(one: Definition) -> None:
+    assert set(document(one)) <= {
+        "AWSTemplateFormatVersion",
+        "Description",
+        "Parameters",
+        "Conditions",
+        "Mappings",
+        "Resources",
+        "Outputs",
+    }, "no transforms, no macros, no hooks"
+    assert not re.search(r"arn:aws(-cn|-us-gov)?:", one.template), "the partition is a pseudo parameter"
+    assert not re.search(r"\b\d{12}\b", one.template)
+    kinds = {resource["Type"] for resource in document(one)["Resources"].values()}
+    assert not {kind for kind in kinds if kind.startswith(("Custom::", "AWS::CloudFormation::Custom"))}
+    assert "AWS::CloudFormation::Macro" not in kinds
+    assert "Fn::Transform" not in one.template
+    assert "{{resolve:" not in one.template, "no secret is resolved into a template"
+
+
+@pytest.mark.parametrize("one", EVERY)
+def test_a_template_that_makes_roles_asks_for_the_capability_and_no_other_does(one: Definition) -> None:
+    kinds = {resource["Type"] for resource in document(one)["Resources"].values()}
+    makes_identities = any(kind.startswith("AWS::IAM::") for kind in kinds)
+    assert bool(one.capabilities) == makes_identities
+    assert set(one.capabilities) <= {"CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"}
+
+
+@pytest.mark.parametrize("one", EVERY)
+def test_every_parameter_of_its_template_has_a_description_and_a_type(one: Definition) -> None:
+    for name, parameter in document(one).get("Parameters", {}).items():
+        assert parameter["Type"], name
+        assert parameter["Description"], name
+
+
+@pytest.mark.parametrize("one", EVERY)
+def test_what_it_changes_can_be_told_before_it_is_done(one: Definition) -> None:
+    for optional in ("", "given"):
+        values = {name: optional for name, filling in one.parameters.items() if filling.optional}
+        lines = template.changes(one.template, values)
+        assert lines
+        assert all(re.fullmatch(r"\+ AWS::\w+::\w+ \w+( \(kept on deletion\))?", line) for line in lines)
+
+
+# the bill -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("one", EVERY)
+def test_every_position_of_its_bill_is_in_the_price_list(one: Definition) -> None:
+    assert one.cost, "what costs nothing says so with a price of zero"
+    assert {item.key for item in one.cost} <= set(prices())
+    for item in one.cost:
+        assert item.quantity is None or item.quantity > 0
+        assert item.unless is None or item.unless in template.declared(one.template)
+    for region in REGIONS:
+        bill = cost(one.cost, region, {})
+        assert bill.monthly >= 0
+        assert len(bill.positions) == len(one.cost)
+
+
+def test_every_price_says_where_and_when_it_was_read() -> None:
+    for price in prices().values():
+        assert price.dollars >= 0
+        assert all(dollars > 0 for dollars in price.by_region.values())
+        assert price.source.endswith("pricing")
+        assert re.fullmatch(r"20\d\d-\d\d-\d\d", price.as_of)
+        assert price.unit
+        assert price.title
+        assert set(price.by_region) <= set(REGIONS) | {r for r in price.by_region if re.fullmatch(r"[a-z-]+-\d", r)}
+
+
+def test_a_price_that_is_not_in_the_list_is_an_error_and_never_zero() -> None:
+    with pytest.raises(InvalidRemediation, match="the price list has no gold"):
+        cost([LineItem("gold", 1)], "eu-central-1", {})
+
+
+def test_a_position_without_a_quantity_is_unpriced_and_not_zero() -> None:
+    key = next(iter(prices()))
+    bill = cost([LineItem(key, None), LineItem(key, 2)], "eu-central-1", {})
+    assert bill.unpriced == (prices()[key].title,)
+    assert bill.monthly == 2 * prices()[key].in_region("eu-central-1")
+
+
+def test_a_position_is_left_out_where_the_parameter_that_replaces_it_is_set() -> None:
+    key = next(iter(prices()))
+    item = LineItem(key, 1, unless="Existing")
+    assert len(cost([item], "eu-central-1", {"Existing": ""}).positions) == 1
+    assert cost([item], "eu-central-1", {"Existing": "arn"}).positions == ()
+
+
+def test_a_definition_is_frozen_and_can_be_told_apart() -> None:
+    one = next(iter(load()))
+    assert replace(one, name="x") != one
+    assert load().get(one.name) is one
+    assert load().get("nothing") is None
+    assert one in load().fixing(one.fixes[0])
+    assert {member.target for member in load()} <= set(Target)
+    assert {member.place for member in load()} <= set(Place)
