@@ -6,9 +6,12 @@ import copy
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 import apiserver
 from apiserver import ApiServer
@@ -74,7 +77,6 @@ def test_an_object_that_is_not_there_is_none_everywhere(cluster: KubeCluster, na
     assert cluster.patch_status(gone, {"accounts": 1}) is None
     cluster.delete(Key(REPORTS, namespace, "gone"))
     assert cluster.list(POLICIES, namespace) == []
-    assert cluster.list("nonsense") == []
 
 
 def test_objects_of_every_scope_are_read(cluster: KubeCluster, server: ApiServer, policy: Key) -> None:
@@ -150,32 +152,41 @@ def test_what_rbac_refuses_is_told(cluster: KubeCluster, policy: Key) -> None:
         cluster.delete(policy)
 
 
-def test_an_api_server_that_does_not_answer_is_unreachable(control_plane: ControlPlane) -> None:
-    api = connect(control_plane.kubeconfig(ADMIN))
-    api.configuration.host = f"https://127.0.0.1:{free_port()}"
-    api.configuration.retries = 0
-    away = KubeCluster(api, lambda: True, namespace="passmuster-system", instance="test")
+@contextmanager
+def _elsewhere(
+    control_plane: ControlPlane, folder: Path, *, server: str = "", token: str = ""
+) -> Iterator[KubeCluster]:
+    """The cluster through a kubeconfig with another server or token."""
+    config = yaml.safe_load(control_plane.kubeconfig(ADMIN).read_text())
+    if server:
+        config["clusters"][0]["cluster"]["server"] = server
+    if token:
+        config["users"][0]["user"]["token"] = token
+    path = folder / "kubeconfig.yaml"
+    path.write_text(yaml.safe_dump(config))
+    api = connect(path)
     try:
+        yield KubeCluster(api, lambda: True, namespace="passmuster-system", instance="test")
+    finally:
+        api.close()
+
+
+def test_an_api_server_that_does_not_answer_is_unreachable(control_plane: ControlPlane, tmp_path: Path) -> None:
+    with _elsewhere(control_plane, tmp_path, server=f"https://127.0.0.1:{free_port()}") as away:
         with pytest.raises(ClusterUnreachable):
             away.get(Key(POLICIES, "shop", "shop"))
         with pytest.raises(ClusterUnreachable):
             away.list(POLICIES)
         with pytest.raises(ClusterUnreachable):
             away.uid()
-    finally:
-        api.close()
 
 
-def test_a_wrong_token_is_unreachable_not_absent(control_plane: ControlPlane) -> None:
-    api = connect(control_plane.kubeconfig(ADMIN))
-    api.configuration.api_key = {"authorization": "Bearer wrong"}
-    api.configuration.api_key_prefix = {}
-    stranger = KubeCluster(api, lambda: True, namespace="passmuster-system", instance="test")
-    try:
-        with pytest.raises(ClusterUnreachable, match="401"):
-            stranger.get(Key(POLICIES, "shop", "shop"))
-    finally:
-        api.close()
+def test_a_wrong_token_is_unreachable_not_absent(control_plane: ControlPlane, tmp_path: Path) -> None:
+    with (
+        _elsewhere(control_plane, tmp_path, token="wrong") as stranger,
+        pytest.raises(ClusterUnreachable, match="401"),
+    ):
+        stranger.get(Key(POLICIES, "shop", "shop"))
 
 
 # lists

@@ -1,4 +1,4 @@
-"""Leadership on a real API server: one at a time, a takeover by one's own clock, and a release that is noticed at once."""
+"""Leadership on a real API server: one at a time, a takeover by one's own clock, a release noticed at once."""
 
 from __future__ import annotations
 

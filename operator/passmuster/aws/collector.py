@@ -12,6 +12,8 @@ What a previous snapshot still knows is not asked again::
     a billed fan-out   when older than its freshness, whatever became of its parent row
     a gap              always
     a hint             names services whose readings do not count as known
+
+What the deadline cuts off in rotation counts as long as it is younger than its maximum age; anything else is a gap.
 """
 
 from __future__ import annotations

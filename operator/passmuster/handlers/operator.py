@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -166,6 +167,8 @@ class Operator:
                 last_audit = time.monotonic()
                 self._audit()
         self.stop()
+        if any(worker.is_alive() for worker in self._workers):
+            _leave(0)
         return 0
 
     def start(self) -> None:
@@ -344,6 +347,17 @@ class Operator:
                     self._on_event("DELETED", key, known)
         except ClusterUnreachable as error:
             log.warning("audit of the watches failed", error=str(error))
+
+
+def _leave(code: int) -> None:
+    """Ends the process although a read of AWS hangs in a thread, for which the interpreter would wait at its end.
+
+    Nothing is lost: what a change was about to do was written before, and the next process goes on from there.
+    """
+    log.info("left while reads were under way")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _matters(before: Object | None, after: Object) -> bool:

@@ -210,7 +210,7 @@ class View:
         return Origin(call.name, self.region or self._snapshot.control_region, self._snapshot.taken_at)
 
     def absent_everywhere(self, call: Call, reason: Reason) -> bool:
-        """Whether the call was answered in no region in view, for that reason; a fan-out asks for what it comes from."""
+        """Whether no region in view answered the call, for that reason; a fan-out asks for what it comes from."""
         self._demand(call)
         root = call.chain()[0]
         readings = [self._snapshot.get(root, root.root_request(region)) for region in self._regions(root)]
