@@ -5,7 +5,7 @@ engine's clock is moved on by one interval between inspections, which is all tha
 
     cold         the first inspection of the process; imports and the making of clients are counted apart
     warm         one interval later, with nothing changed
-    warm, fresh  everything but billed calls read again, as `passmuster.io/requestedAt` asks for
+    warm, fresh  everything but billed calls read again, as `reconcile.passmuster.io/requestedAt` asks for
 
 Beside the cost it counts what must be zero: requests that no enabled check declares, and the same request twice. And it
 repeats inspections of one account, and inspects many accounts, to see what stays in memory.

@@ -4,7 +4,7 @@
 
     all at once    1,000 policies over 50 accounts are created; until each has a verdict
     quiet          nobody changes anything
-    asked for      100 policies are annotated with passmuster.io/requestedAt
+    asked for      100 policies are annotated with reconcile.passmuster.io/requestedAt
     restart        the operator ends by SIGTERM and starts again: nothing may be inspected because of it
     takeover       a hot standby while the leader is killed, and while it ends in order
 
@@ -29,6 +29,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from passmuster.api.resource import REQUESTED_AT
 from passmuster.kube.connection import request
 from passmuster.sandbox import binaries, story
 from passmuster.sandbox.control_plane import ADMIN, OPERATOR, ControlPlane
@@ -61,7 +62,7 @@ class Cluster:
 
     def annotate(self, namespace: str, name: str, token: str) -> None:
         """Asks for an inspection, as a person does."""
-        patch = {"metadata": {"annotations": {"passmuster.io/requestedAt": token}}}
+        patch = {"metadata": {"annotations": {REQUESTED_AT: token}}}
         self.admin.patch("readinesspolicies", name, namespace, patch)
 
     def policies(self) -> list[dict[str, Any]]:

@@ -158,7 +158,8 @@ def step(
 ) -> Step:
     """One step of a plan, with a bill of two positions and perhaps one without a price."""
     amount = Decimal(monthly)
-    positions = [Position("first position", 1, amount - Decimal("0.01")), Position("second position", 1, Decimal("0.01"))]
+    cent = Decimal("0.01")
+    positions = [Position("first position", 1, amount - cent), Position("second position", 1, cent)]
     if unpriced:
         positions.append(Position(unpriced, None, None))
     definition = Definition(
@@ -195,7 +196,7 @@ def step(
 
 
 def from_fixtures(wanted: Mapping[str, str] | None = None) -> tuple[Report, Plan]:
-    """Every real check, judged from one case of its fixture: the one named, else failing, passing or Unknown by turns."""
+    """Every real check, judged from one case of its fixture: the one named, else one status after the other."""
     results: list[CheckResult] = []
     merged: Snapshot | None = None
     turns = ("Fail", "Pass", "Pass", "Fail", "NotApplicable", "Pass", "Unknown", "Pass")

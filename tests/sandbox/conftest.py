@@ -1,5 +1,7 @@
-"""The simulated AWS for the tests of the sandbox: one per module, because a process can run only one at a time, and fresh
-for every test."""
+"""The simulated AWS for the tests of the sandbox: one per module, because a process runs only one at a time.
+
+It is fresh for every test.
+"""
 
 from collections.abc import Iterator
 
