@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
@@ -35,7 +34,6 @@ class KubeCluster:
         self._leading = leading
         self._namespace = namespace
         self._instance = instance
-        self._core = client.CoreV1Api(api)
         self._uid = ""
 
     def uid(self) -> str:
