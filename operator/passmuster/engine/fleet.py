@@ -57,6 +57,8 @@ class Figures:
         inspected = (status.get("inspection") or {}).get("startedAt")
         costs: dict[str, float] = {}
         for step in status.get("plan") or ():
+            if step.get("blocked"):
+                continue
             costs[step["phase"]] = costs.get(step["phase"], 0.0) + float(step.get("monthlyCost") or 0)
         return cls(
             policy=policy,

@@ -64,6 +64,9 @@ log = structlog.get_logger("passmuster")
 
 AUDIT_EVERY = 60.0
 WATCH_LIMIT = 150.0
+OVERDUE_LIMIT = 3 * 3600.0
+"""Three default intervals that a due policy waits for a worker; suspended and backing-off ones are not due."""
+
 LEASE_NAME = "passmuster"
 
 
@@ -213,6 +216,9 @@ class Operator:
             return f"the watches are {self.watches.age():.0f} s behind the API server"
         if not self.lease.alive:
             return "the lease loop is dead"
+        overdue = self.queue.oldest_due
+        if self.lease.leading() and overdue > OVERDUE_LIMIT:
+            return f"a policy has been due for {overdue:.0f} s"
         return None
 
     def readiness(self) -> str | None:
