@@ -10,8 +10,8 @@ from typing import Any
 import botocore.session
 import pytest
 from botocore import xform_name
-from loopback import Asked, loopback, said
 
+from loopback import Asked, loopback, said
 from passmuster.aws import stacks
 from passmuster.aws.clients import USER_AGENT, Clients
 from passmuster.aws.models import operations_of

@@ -55,7 +55,7 @@ def loader(data_path: str | None, operations: Operations) -> Loader:
     return made
 
 
-class _TrimmingFileLoader(JSONFileLoader):  # type: ignore[misc]  # botocore is untyped
+class _TrimmingFileLoader(JSONFileLoader):
     """Reads `<service>/<version>/service-2`; what is cut off is never kept."""
 
     def __init__(self, operations: Operations) -> None:

@@ -13,7 +13,6 @@ import copyreg
 import io
 import pickle
 import zlib
-from collections import ChainMap
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
@@ -49,10 +48,10 @@ class Parcel(Generic[T]):
 class _Packer(pickle.Pickler):
     """Writes what is shared as its position in `shared`."""
 
-    dispatch_table = ChainMap({MappingProxyType: lambda proxy: (_proxy, (dict(proxy),))}, copyreg.dispatch_table)
-
     def __init__(self, buffer: io.BytesIO) -> None:
         super().__init__(buffer, pickle.HIGHEST_PROTOCOL)
+        reducers: dict[type, Any] = {MappingProxyType: lambda proxy: (_proxy, (dict(proxy),))}
+        self.dispatch_table = {**copyreg.dispatch_table, **reducers}
         self.shared: list[Any] = []
         self._positions: dict[int, int] = {}
 
