@@ -59,12 +59,27 @@ def test_a_parcel_is_much_smaller() -> None:
     assert Parcel(rows).__sizeof__() < 20_000
 
 
+def test_what_belongs_to_a_policy_is_found_by_it_and_by_no_other() -> None:
+    cache = Cache()
+    for namespace, policy in (("shop", "shop"), ("shop", "other"), ("bank", "shop")):
+        metadata = {"name": f"{policy}-1", "namespace": namespace, "resourceVersion": "7"}
+        report = {"metadata": metadata, "spec": {"policyRef": {"name": policy}}}
+        cache.put(Key(REPORTS, namespace, f"{policy}-1"), report)
+    mine = Key(REPORTS, "shop", "shop-1")
+    assert [key for key, _ in cache.owned(REPORTS, Key(POLICIES, "shop", "shop"))] == [mine]
+    assert cache.keys(REPORTS, "shop") == [mine, Key(REPORTS, "shop", "other-1")]
+    cache.drop(mine)
+    assert cache.owned(REPORTS, Key(POLICIES, "shop", "shop")) == []
+    assert len(cache.owned(REPORTS, Key(POLICIES, "bank", "shop"))) == 1
+
+
 def test_a_report_in_the_cache_is_what_the_stream_showed_without_its_managers() -> None:
     cache = Cache()
     for plural in (REPORTS, POLICIES):
         key = Key(plural, "shop", "shop")
         metadata = {"name": "shop", "namespace": "shop", "resourceVersion": "7", "managedFields": [{"manager": "x"}]}
-        cache.put(key, {"metadata": metadata, "status": {"level": "Stable"}})
+        body = {"metadata": metadata, "spec": {"policyRef": {"name": "shop"}}, "status": {"level": "Stable"}}
+        cache.put(key, body)
         slim = {name: value for name, value in metadata.items() if name != "managedFields"}
-        assert cache.get(key) == {"metadata": slim, "status": {"level": "Stable"}}
+        assert cache.get(key) == {**body, "metadata": slim}
         assert dict(cache.all(plural)) == {key: cache.get(key)}

@@ -42,7 +42,6 @@ def operator(
     """Run the operator against a cluster."""
     from passmuster.handlers.operator import Operator, Options, own_namespace
 
-    _log_json()
     if alerts_token_file is not None and not alerts_token_file.is_file():
         raise UserError(f"{alerts_token_file} does not exist: write the token of Alertmanager's http_config into it")
     process = Operator(
@@ -58,6 +57,7 @@ def operator(
             requests_per_second=requests_per_second,
         )
     )
+    _log_json()
     raise typer.Exit(process.run())
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from passmuster.engine.parcel import Parcel
-from passmuster.engine.ports import REPORTS, Key, Object
+from passmuster.engine.ports import REMEDIATIONS, REPORTS, Key, Object
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,7 @@ class Cache:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._objects: dict[str, dict[Key, _Kept]] = {}
+        self._owned: dict[tuple[str, str, str], set[Key]] = {}
 
     def put(self, key: Key, body: Object) -> None:
         """The object as an event or an answer of the API server shows it; older versions are ignored."""
@@ -44,11 +45,17 @@ class Cache:
             before = known.get(key)
             if before is None or kept.version >= before.version:
                 known[key] = kept
+                for owner in _owner(key, body):
+                    self._owned.setdefault(owner, set()).add(key)
 
     def drop(self, key: Key) -> None:
         """The object is gone."""
         with self._lock:
-            self._objects.get(key.plural, {}).pop(key, None)
+            kept = self._objects.get(key.plural, {}).pop(key, None)
+            for owner in _owner(key, kept.open()) if kept is not None else ():
+                self._owned[owner].discard(key)
+                if not self._owned[owner]:
+                    del self._owned[owner]
 
     def get(self, key: Key) -> Object | None:
         """The object, if it is known."""
@@ -61,9 +68,28 @@ class Cache:
             members = list(self._objects.get(plural, {}).items())
         return ((key, kept.open()) for key, kept in members if namespace is None or key.namespace == namespace)
 
+    def keys(self, plural: str, namespace: str | None = None) -> list[Key]:
+        """Every known key of a kind, optionally of one namespace."""
+        with self._lock:
+            members = list(self._objects.get(plural, {}))
+        return [key for key in members if namespace is None or key.namespace == namespace]
+
+    def owned(self, plural: str, policy: Key) -> list[tuple[Key, Object]]:
+        """The reports or remediations of one policy, by name."""
+        with self._lock:
+            known = self._objects.get(plural, {})
+            members = [(key, known[key]) for key in self._owned.get((plural, policy.namespace, policy.name), ())]
+        return [(key, kept.open()) for key, kept in sorted(members, key=lambda member: member[0])]
+
     def count(self, plural: str) -> int:
         """How many objects of a kind are known."""
         return len(self._objects.get(plural, {}))
+
+
+def _owner(key: Key, body: Object) -> Iterator[tuple[str, str, str]]:
+    """Under what an object of a policy is found; a policy's objects never change hands."""
+    if key.plural in (REPORTS, REMEDIATIONS):
+        yield key.plural, key.namespace, body["spec"]["policyRef"]["name"]
 
 
 def _version(body: Object) -> int:

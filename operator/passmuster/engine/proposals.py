@@ -41,20 +41,12 @@ class Proposals:
 
     def all(self) -> list[Remediation]:
         """Every Remediation of the policy."""
-        return [
-            Remediation.read(body)
-            for _, body in self.services.cache.all(REMEDIATIONS, self.key.namespace)
-            if body["spec"]["policyRef"]["name"] == self.key.name
-        ]
+        return [Remediation.read(body) for _, body in self.services.cache.owned(REMEDIATIONS, self.key)]
 
     def stored(self, account_id: str) -> dict[str, Object]:
         """The objects of one account, by name."""
-        found = {
-            key: body
-            for key, body in self.services.cache.all(REMEDIATIONS, self.key.namespace)
-            if body["spec"]["policyRef"]["name"] == self.key.name and body["spec"]["accountId"] == account_id
-        }
-        return {key.name: body for key, body in found.items()}
+        owned = self.services.cache.owned(REMEDIATIONS, self.key)
+        return {key.name: body for key, body in owned if body["spec"]["accountId"] == account_id}
 
     def order(self, current: Plan, account_id: str) -> list[str]:
         """The names to take a step with in one account: first what its plan no longer holds, then the plan's order."""

@@ -203,9 +203,9 @@ class Reconciler:
         for _, body in self._services.cache.all(ACCOUNTS):
             account = AWSAccount.read(body)
             accounts[account.spec.account_id] = account
-        for _, body in self._services.cache.all(REMEDIATIONS, key.namespace):
+        for _, body in self._services.cache.owned(REMEDIATIONS, key):
             has_stack = ((body.get("status") or {}).get("stack") or {}).get("status", "") not in ("", "DELETE_COMPLETE")
-            if body["spec"]["policyRef"]["name"] == key.name and has_stack:
+            if has_stack:
                 yield body, accounts.get(body["spec"]["accountId"])
 
     def _delete_stack(self, policy: ReadinessPolicy, account: AWSAccount, remediation: Remediation) -> float:
@@ -339,9 +339,8 @@ class _Turn:
 
     def _drop_reports(self, governed: Set[str]) -> None:
         """The reports of accounts that the policy no longer names, and their series."""
-        for key, body in self.services.cache.all(REPORTS, self.key.namespace):
-            spec = body["spec"]
-            if spec["policyRef"]["name"] == self.key.name and spec["accountId"] not in governed:
+        for key, body in self.services.cache.owned(REPORTS, self.key):
+            if body["spec"]["accountId"] not in governed:
                 self.services.cluster.delete(key)
                 self.services.cache.drop(key)
                 self.services.fleet.drop(key)

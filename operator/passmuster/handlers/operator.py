@@ -151,6 +151,7 @@ class Operator:
             alerts=receiver,
         )
         self._restored = False
+        self._started = False
         self._stopping = threading.Event()
         self._leads = threading.Event()
         self._workers: list[threading.Thread] = []
@@ -192,6 +193,7 @@ class Operator:
             worker.start()
             self._workers.append(worker)
         self.lease.start()
+        self._started = True
 
     def stop(self) -> None:
         """No more work, the lease given up, the watches ended; in that order."""
@@ -208,7 +210,7 @@ class Operator:
 
     def health(self) -> str | None:
         """None while the process can do its work."""
-        if not self._restored:
+        if not self._started:
             return None
         if not self.watches.alive:
             return "the watches have ended"
@@ -273,7 +275,7 @@ class Operator:
         elif key.plural == POLICIES:
             self._fleet.drop_policy(key)
             self.queue.forget(key)
-            for account, _ in self.cache.all(ACCOUNTS):
+            for account in self.cache.keys(ACCOUNTS):
                 self.queue.add(account)
 
     def _concerned(self, key: Key, body: Object) -> list[Key]:
@@ -285,12 +287,12 @@ class Operator:
             owner = Key(POLICIES, key.namespace, body["spec"]["policyRef"]["name"])
             return [owner] if self.cache.get(owner) is not None else []
         if key.plural == ACCOUNTS:
-            return [key, *(policy for policy, _ in self.cache.all(POLICIES))]
-        return [policy for policy, _ in self.cache.all(POLICIES, key.name)]
+            return [key, *self.cache.keys(POLICIES)]
+        return self.cache.keys(POLICIES, key.name)
 
     def _add_everything(self) -> None:
         for plural in (ACCOUNTS, POLICIES):
-            for key, _ in self.cache.all(plural):
+            for key in self.cache.keys(plural):
                 self.queue.add(key)
 
     def _on_lease(self, leads: bool) -> None:

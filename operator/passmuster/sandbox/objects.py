@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,15 +50,31 @@ class Objects:
             resource = self._resource(dynamic, document)
             if resource is None:
                 continue
-            resource.server_side_apply(
+            write = partial(
+                resource.server_side_apply,
                 body=dict(document),
                 name=metadata["name"],
                 namespace=metadata.get("namespace"),
                 field_manager=field_manager,
                 force_conflicts=True,
             )
+            self._patiently(write)
             applied.append(f"{kind.lower()}/{metadata['name']}")
         return applied
+
+    @staticmethod
+    def _patiently(write: Callable[[], Any], timeout: float = 20.0) -> None:
+        """A kind that was just defined is answered with 503 or 404 for a moment."""
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                write()
+            except ApiException as error:
+                if error.status not in (404, 503) or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.3)
+            else:
+                return
 
     def _resource(self, dynamic: DynamicClient, document: Mapping[str, Any], timeout: float = 20.0) -> Any:
         """The resource of a document's kind; a kind that was just defined is waited for."""
