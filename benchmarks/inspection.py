@@ -282,7 +282,7 @@ def _sockets() -> int:
     names = []
     for entry in folder.iterdir():
         try:
-            names.append(os.readlink(entry))
+            names.append(str(entry.readlink()))
         except OSError:
             continue
     return sum(name.startswith("socket:") for name in names)
@@ -294,7 +294,16 @@ def _sockets() -> int:
 def fresh_process(facts: Facts, what: str, number: int) -> dict[str, Any]:
     """One measurement in a process of its own."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    command = [sys.executable, __file__, "--measure", what, "--number", str(number), "--facts", json.dumps(asdict(facts))]
+    command = [
+        sys.executable,
+        __file__,
+        "--measure",
+        what,
+        "--number",
+        str(number),
+        "--facts",
+        json.dumps(asdict(facts)),
+    ]
     done = subprocess.run(
         command, env={**environment, **facts.environment()}, stdout=subprocess.PIPE, text=True, check=True
     )
@@ -327,7 +336,10 @@ NAMES = {
 def markdown(found: Mapping[str, Any]) -> str:
     """The table of the README."""
     rows = ["| one inspection | requests | CPU s | wall s | peak MiB |", "|---|---:|---:|---:|---:|"]
-    for account, title in (("review", "the review's account"), ("large", "with 200 buckets, 100 queues, 500 log groups")):
+    for account, title in (
+        ("review", "the review's account"),
+        ("large", "with 200 buckets, 100 queues, 500 log groups"),
+    ):
         for name, label in NAMES.items():
             if account == "large" and name in ("import", "clients"):
                 continue

@@ -8,8 +8,8 @@
     restart        the operator ends by SIGTERM and starts again: nothing may be inspected because of it
     takeover       a hot standby while the leader is killed, and while it ends in order
 
-The API server, the operator and the simulated accounts (simulation.py, with replicas) are processes of their own. Writes
-are counted by the API server, requests to AWS by the simulated AWS, CPU and memory by the system.
+The API server, the operator and the simulated accounts (simulation.py, with replicas) are processes of their own.
+Writes are counted by the API server, requests to AWS by the simulated AWS, CPU and memory by the system.
 """
 
 from __future__ import annotations
@@ -29,20 +29,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from simulation import Facts, Simulation
+
 from passmuster.api.resource import REQUESTED_AT
 from passmuster.kube.connection import request
 from passmuster.sandbox import binaries, story
 from passmuster.sandbox.control_plane import ADMIN, OPERATOR, ControlPlane
 from passmuster.sandbox.objects import Objects
 from passmuster.sandbox.operator_process import OperatorProcess
-from simulation import Facts, Simulation
 
 PATIENCE = 900.0
 QUIET = 30.0
 RATE = "100000"
 BASE = "/apis/passmuster.io/v1alpha1"
 LEVELS = ("Foundation", "Production", "Stable")
-_SAMPLE = re.compile(r'^apiserver_request_total\{(?P<labels>.*)\} (?P<value>\S+)$')
+_SAMPLE = re.compile(r"^apiserver_request_total\{(?P<labels>.*)\} (?P<value>\S+)$")
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
 WRITES = ("POST", "PATCH", "PUT", "APPLY", "DELETE")
 
@@ -58,7 +59,11 @@ class Cluster:
     def create_all(self, path: str, bodies: Iterable[Mapping[str, Any]], threads: int = 8) -> None:
         """Creates objects, several at a time."""
         with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(lambda body: request(self.admin.api, "POST", path.format(**body["metadata"]), body=body), bodies))
+            list(
+                pool.map(
+                    lambda body: request(self.admin.api, "POST", path.format(**body["metadata"]), body=body), bodies
+                )
+            )
 
     def annotate(self, namespace: str, name: str, token: str) -> None:
         """Asks for an inspection, as a person does."""
@@ -70,7 +75,7 @@ class Cluster:
         return self.admin.every("readinesspolicies")
 
     def requests(self) -> Counter[str]:
-        """Requests for our kinds and for events that the API server answered so far: `PATCH readinesspolicies/status`."""
+        """Requests for our kinds and events that the API server answered so far: `PATCH readinesspolicies/status`."""
         text = request_text(self.admin.api, "/metrics")
         found: Counter[str] = Counter()
         for line in text.splitlines():
@@ -322,15 +327,20 @@ def progress(message: str) -> None:
 def markdown(found: Mapping[str, Any]) -> str:
     """The table of the README."""
     rows = [
-        f"| {found['policies']:,} policies over {found['accounts']} accounts | s | writes | requests to AWS | CPU s | MiB |",
+        f"| {found['policies']:,} policies over {found['accounts']} accounts "
+        "| s | writes | requests to AWS | CPU s | MiB |",
         "|---|---:|---:|---:|---:|---:|",
     ]
     asked = f"inspection asked for on {found['asked']}"
-    for name, label in (("all at once", "all created at once"), ("quiet", "nobody changes anything"), ("asked for", asked)):
+    for name, label in (
+        ("all at once", "all created at once"),
+        ("quiet", "nobody changes anything"),
+        ("asked for", asked),
+    ):
         rows.append(_row(label, found[name], found[name]["seconds"]))
     rows.append(_row("operator restarted, until ready", found["restart"], found["restart"]["ready"]))
-    for name in ("killed", "ended in order"):
-        rows.append(_row(f"takeover from a leader {name}", found[f"leader {name}"], found[f"leader {name}"]["takeover"]))
+    ends = {name: found[f"leader {name}"] for name in ("killed", "ended in order")}
+    rows.extend(_row(f"takeover from a leader {name}", end, end["takeover"]) for name, end in ends.items())
     first = found["all at once"]["writes"]
     each = ", ".join(f"{name} {count / found['policies']:.2f}" for name, count in sorted(first.items()))
     return "\n".join([*rows, "", f"- Writes for a new policy: {each}."])
@@ -338,7 +348,8 @@ def markdown(found: Mapping[str, Any]) -> str:
 
 def _row(label: str, phase: Mapping[str, Any], seconds: float) -> str:
     writes = sum(phase["writes"].values())
-    return f"| {label} | {seconds:.1f} | {writes:,} | {phase['awsRequests']:,} | {phase['cpu']:.1f} | {phase['peak']:.0f} |"
+    asked, cpu, peak = phase["awsRequests"], phase["cpu"], phase["peak"]
+    return f"| {label} | {seconds:.1f} | {writes:,} | {asked:,} | {cpu:.1f} | {peak:.0f} |"
 
 
 def main() -> int:
