@@ -22,7 +22,7 @@ from passmuster.checks.declaration import Check
 from passmuster.checks.judge import calls_of, judge
 from passmuster.inventory.call import Request
 from passmuster.inventory.snapshot import Snapshot
-from passmuster.model.evidence import Evidence, Recovery
+from passmuster.model.evidence import Attestation, Evidence, Recovery
 from passmuster.model.finding import Finding
 from passmuster.model.parameter import Parameters, resolve
 from replay import ACCOUNT, NOW, REGION, Replay, aware, collect
@@ -42,6 +42,7 @@ ALLOWED = {
     "payer",
     "missing",
     "recovery",
+    "evidence",
     "expect",
     "findings",
 }
@@ -81,9 +82,16 @@ class Case:
 
     @property
     def evidence(self) -> Evidence:
-        recovery = self.raw.get("recovery", {})
+        recovery, facts = self.raw.get("recovery", {}), aware(self.raw.get("evidence", {}))
         return Evidence(
             now=NOW,
+            attestations=tuple(
+                Attestation(**{**attestation, "check": self.check_id}) for attestation in facts.get("attestations", ())
+            ),
+            heartbeats=facts.get("heartbeats", {}),
+            probes=facts.get("probes", {}),
+            report_stored_at=facts.get("reportStoredAt"),
+            change_approved_at=facts.get("changeApprovedAt"),
             recovery=Recovery(
                 rto=_hours(recovery.get("rto")),
                 rpo=_hours(recovery.get("rpo")),

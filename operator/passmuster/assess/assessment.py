@@ -96,7 +96,7 @@ def _judged(check: Check, inputs: Inputs, parameters: Parameters) -> tuple[Findi
     findings = judge(check, inputs.snapshot, parameters, inputs.evidence, inputs.payer)
     findings = tuple(_steadied(check.id, finding, inputs) for finding in findings)
     attestation = inputs.evidence.attestation(check.id)
-    if check.attestable is None or attestation is None:
+    if check.attestable is None or check.weighs_attestation or attestation is None:
         return findings
     return tuple(
         replace(f, status=Status.PASS, reason=None, attested_by=attestation.name)

@@ -46,6 +46,9 @@ class Check:
         NotApplicable unless the policy asks for it.
     attestable
         how long an attestation may stand in for native evidence; None: not at all.
+    weighs_attestation
+        the attestation stands in for one part of several, and the check itself says which; otherwise an attestation
+        that holds turns every failure and every Unknown of the check into an attested Pass.
     payer
         the fact lives in the organization's payer account.
     also
@@ -66,6 +69,7 @@ class Check:
     parameters: tuple[Parameter, ...]
     optional: bool
     attestable: timedelta | None
+    weighs_attestation: bool
     payer: bool
     also: tuple[Category, ...]
     controls: Controls
@@ -90,6 +94,7 @@ def check(
     parameters: tuple[Parameter, ...] = (),
     optional: bool = False,
     attestable: timedelta | None = None,
+    weighs_attestation: bool = False,
     payer: bool = False,
     also: tuple[Category, ...] = (),
     controls: Controls | None = None,
@@ -112,6 +117,7 @@ def check(
             parameters=parameters,
             optional=optional,
             attestable=attestable,
+            weighs_attestation=weighs_attestation,
             payer=payer,
             also=also,
             controls=controls or Controls(),

@@ -59,12 +59,25 @@ class Recovery:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """The third input of a check: the time, and dated facts that no AWS call reports."""
+    """The third input of a check: the time, and dated facts that no AWS call reports.
+
+    heartbeats
+        the last sign of life of each Alertmanager receiver, by its name.
+    probes
+        when each external probe was last reported to succeed, by the name of its Prometheus job.
+    report_stored_at
+        when a readiness report was last written to the account's evidence store.
+    change_approved_at
+        when a change to this account was last applied after a person had approved it by digest.
+    """
 
     now: datetime
     recovery: Recovery = Recovery()
     attestations: tuple[Attestation, ...] = ()
     heartbeats: Mapping[str, datetime] = field(default_factory=dict)
+    probes: Mapping[str, datetime] = field(default_factory=dict)
+    report_stored_at: datetime | None = None
+    change_approved_at: datetime | None = None
 
     def attestation(self, check: str) -> Attestation | None:
         """The attestation of that check that holds longest, if one holds."""
