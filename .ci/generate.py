@@ -1,4 +1,4 @@
-"""Writes what is generated and committed: crds/, docs/metrics.md, and the marked parts of documents.
+"""Writes what is generated and committed: crds/, docs/metrics.md, handlers.json, and the marked parts of documents.
 
 Called by `make crds`, with --check by `make check`, and by tests/test_docs.py. A marked part stands between
 `<!-- generated: NAME ARGUMENT -->` and `<!-- /generated -->`; NAME is one of `PARTS`.
@@ -6,9 +6,12 @@ Called by `make crds`, with --check by `make check`, and by tests/test_docs.py. 
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,8 @@ from passmuster.cli import offline
 from passmuster.cli.main import app
 from passmuster.metrics.contract import document
 from passmuster.remediation import catalogue as remediations
+from passmuster.remediation.access import types_of
+from passmuster.sandbox.emulation.stacks.schemas import schema_of
 
 ROOT = Path(__file__).resolve().parents[1]
 MARKED = re.compile(r"(<!-- generated: (\w+) ?([^\n]*?) -->\n).*?(<!-- /generated -->)", re.DOTALL)
@@ -36,11 +41,50 @@ def expected() -> dict[Path, str]:
     facts, inputs = offline.facts(), remediations.load().inputs()
     written = {ROOT / "crds" / name: text for name, text in files.render(facts, inputs).items()}
     written[ROOT / "docs" / "metrics.md"] = document()
+    written[ROOT / "operator" / "passmuster" / "remediation" / "handlers.json"] = handlers()
     for path in sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]):
         text = path.read_text(encoding="utf-8")
         if MARKED.search(text):
             written[path] = MARKED.sub(_filled, text)
     return written
+
+
+def handlers() -> str:
+    """The actions of CloudFormation's handlers for the types of the catalogue's templates, by its resource schemas.
+
+    Only those that IAM has: some schemas name a few that do not exist.
+    """
+    found = {}
+    for name in types_of(remediations.load()):
+        schema = schema_of(name)
+        if schema is None:
+            raise SystemExit(f"CloudFormation has no type {name}, which a template of the catalogue uses")
+        verbs = schema.document.get("handlers", {}).values()
+        named = {_action(action) for verb in verbs for action in verb.get("permissions", ())}
+        found[name] = sorted(action for action in named if _exists(action))
+    return json.dumps(found, indent=1) + "\n"
+
+
+def _action(text: str) -> str:
+    prefix, _, name = text.partition(":")
+    return f"{prefix.lower()}:{name}"
+
+
+def _exists(action: str) -> bool:
+    prefix, _, name = action.partition(":")
+    known = _iam_actions().get(prefix, {}).get("Actions", {})
+    return name.lower() in {one.lower() for one in known} or (name.endswith("*") and bool(known))
+
+
+@cache
+def _iam_actions() -> Mapping[str, Any]:
+    """Every IAM action there is by prefix, from cfn-lint's copy of AWS's list."""
+    origin = find_spec("cfnlint")
+    if origin is None or origin.origin is None:
+        raise SystemExit("cfn-lint is not installed: make check installs it")
+    path = Path(origin.origin).parent / "data" / "AdditionalSpecs" / "Policies.json"
+    known: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return known
 
 
 def stale() -> list[str]:

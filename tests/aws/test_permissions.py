@@ -27,7 +27,7 @@ from passmuster.aws.transport import BotoTransport
 from passmuster.checks.catalogue import load
 from passmuster.checks.judge import calls_of, distinct_calls, explain
 from passmuster.inventory.call import Call, Request, union
-from passmuster.inventory.permissions import REGIONS_CALL, actions, all_actions, policy
+from passmuster.inventory.permissions import REGIONS_CALL, actions, all_actions, granting, parts, policies, policy, size
 from passmuster.inventory.snapshot import Snapshot
 from passmuster.model.verdict import Reason
 from passmuster.sandbox.simulated_aws import DEFAULT_ACCOUNT, SimulatedAWS
@@ -75,9 +75,21 @@ def test_the_policy_names_each_action_once_and_only_what_a_call_needs() -> None:
 
 
 def test_the_policy_fits_into_the_managed_policies_of_one_role() -> None:
-    size = len(json.dumps(policy(CALLS), separators=(",", ":")))
-    assert size <= 10 * 6144, "ten managed policies of 6,144 characters"
-    assert size <= 10240, "the inline policies of a role: 10,240 characters together"
+    documents = policies(CALLS)
+    assert len(documents) <= 4, "a role takes ten managed policies, and people have some of their own"
+    assert all(size(document) <= 6144 for document in documents), "a managed policy has 6,144 characters"
+    assert [s for document in documents for s in document["Statement"]] == policy(CALLS)["Statement"]
+
+
+def test_one_service_with_more_actions_than_a_policy_holds_is_split() -> None:
+    actions = [f"ec2:DescribeSomethingWithALongName{number:03}" for number in range(400)]
+    documents = parts(granting("Read", actions))
+    assert len(documents) > 2
+    assert all(size(document) <= 6144 for document in documents)
+    assert [a for d in documents for s in d["Statement"] for a in s["Action"]] == actions
+    assert len({s["Sid"] for d in documents for s in d["Statement"]}) == len(
+        [s for d in documents for s in d["Statement"]]
+    )
 
 
 # access control ------------------------------------------------------------------------------------------------------

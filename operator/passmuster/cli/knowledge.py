@@ -19,7 +19,8 @@ from passmuster.cli import offline
 from passmuster.cli.inspect import Output
 from passmuster.cli.terminal import note
 from passmuster.inventory.call import union
-from passmuster.inventory.permissions import all_actions, policy
+from passmuster.inventory.permissions import MANAGED_POLICY_SIZE, all_actions, policies, policy
+from passmuster.model.errors import UserError
 from passmuster.remediation import catalogue as remediations
 
 
@@ -117,11 +118,26 @@ def iam_policy(
     check_id: Annotated[
         list[str] | None, typer.Option("--check", help="Only what this check reads; may be repeated.")
     ] = None,
+    part: Annotated[
+        int | None, typer.Option("--part", metavar="N", help="Only the Nth of the managed policies that it takes.")
+    ] = None,
 ) -> None:
     """Print the least-privilege IAM policy of an inspection: exactly the actions its calls need."""
     known = catalogue.load()
     chosen = [known.get(one) for one in check_id] if check_id else list(known)
-    print(json.dumps(policy(distinct_calls(chosen)), indent=2))
+    calls = distinct_calls(chosen)
+    documents = policies(calls)
+    if part is None:
+        print(json.dumps(policy(calls), indent=2))
+        if len(documents) > 1:
+            note(
+                f"This is more than one managed policy of {MANAGED_POLICY_SIZE:,} characters holds: print "
+                f"--part 1 to --part {len(documents)}, or let `passmuster bootstrap role` make the role."
+            )
+        return
+    if not 1 <= part <= len(documents):
+        raise UserError(f"--part {part}: the policy has {len(documents)} part{'s' if len(documents) > 1 else ''}")
+    print(json.dumps(documents[part - 1], indent=2))
 
 
 def crds(

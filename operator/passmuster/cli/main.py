@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from passmuster import __version__
-from passmuster.cli import cluster, inspect, knowledge, playground
+from passmuster.cli import accounts, cluster, inspect, knowledge, playground
 from passmuster.cli.terminal import fail
 from passmuster.model.errors import PassmusterError
 
@@ -26,12 +26,14 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-LOOK, CLUSTER, TRY = "Look at an account", "In a cluster", "Try it"
+LOOK, PREPARE, CLUSTER, TRY = "Look at an account", "Prepare accounts", "In a cluster", "Try it"
 
 app.command("inspect", rich_help_panel=LOOK)(inspect.inspect)
 app.command("plan", rich_help_panel=LOOK)(inspect.plan)
 app.command("checks", rich_help_panel=LOOK)(knowledge.checks)
-app.command("iam-policy", rich_help_panel=LOOK)(knowledge.iam_policy)
+app.command("iam-policy", rich_help_panel=PREPARE)(knowledge.iam_policy)
+app.add_typer(accounts.bootstrap, name="bootstrap", rich_help_panel=PREPARE)
+app.add_typer(accounts.accounts, name="accounts", rich_help_panel=PREPARE)
 app.command("crds", rich_help_panel=CLUSTER)(knowledge.crds)
 app.command("metrics", rich_help_panel=CLUSTER)(knowledge.metrics)
 app.command("operator", rich_help_panel=CLUSTER)(cluster.operator)

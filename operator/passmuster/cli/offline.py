@@ -16,6 +16,7 @@ from passmuster.api.account import AWSAccount
 from passmuster.api.parameters import CheckFacts
 from passmuster.api.policy import ReadinessPolicy
 from passmuster.assess.plan import Plan, plan
+from passmuster.aws import organization
 from passmuster.aws.clients import Clients
 from passmuster.aws.collector import Collector
 from passmuster.aws.identity import Identities, control_region_of, default_region
@@ -129,7 +130,10 @@ def catalogue() -> Catalogue:
 
 def facts() -> list[CheckFacts]:
     """What the custom resources' schemas must know of the checks."""
-    return [CheckFacts(check.id, check.optional, check.parameters) for check in checks.load()]
+    return [
+        CheckFacts(check.id, check.optional, check.parameters, check.attestable.days if check.attestable else None)
+        for check in checks.load()
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +148,9 @@ class Engine:
 def engine(endpoint_url: str | None) -> Engine:
     """The same engine the operator runs."""
     known = checks.load()
-    clients = Clients(KeyRing(), endpoint_url=endpoint_url, operations=operations_of(distinct_calls(known)))
+    clients = Clients(
+        KeyRing(), endpoint_url=endpoint_url, operations=operations_of((*distinct_calls(known), *organization.CALLS))
+    )
     identities = Identities(clients)
     limits = Limits(SIMULATED_RATE if endpoint_url else DEFAULT_RATE)
     return Engine(clients, identities, Inspector(Collector(BotoTransport(clients), limits), identities, known))

@@ -6,7 +6,8 @@ Most names follow from the operation; the exceptions are listed here and tested 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import Any
 
@@ -34,6 +35,9 @@ _RENAMED = {
     "budgets:DescribeNotificationsForBudget": ("budgets:ViewBudget",),
     "budgets:DescribeSubscribersForNotification": ("budgets:ViewBudget",),
 }
+
+MANAGED_POLICY_SIZE = 6144
+"""The most characters of a managed policy. A role takes ten of them unless its account has a higher quota."""
 
 IDENTITY_CALL = Call("sts", "GetCallerIdentity")
 """Made before anything else in an account; AWS allows it to everybody, so no policy names it."""
@@ -64,16 +68,50 @@ def policy(calls: Iterable[Call], *, discover_regions: bool = True) -> dict[str,
     Every action is a read on resources whose names are not known beforehand, hence `Resource: "*"`.
     """
     every = (*calls, REGIONS_CALL) if discover_regions else tuple(calls)
-    grouped = groupby(all_actions(every), key=lambda action: action.split(":")[0])
-    return {
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Sid": "Read" + "".join(part.capitalize() for part in prefix.split("-")),
-                "Effect": "Allow",
-                "Action": list(members),
-                "Resource": "*",
-            }
-            for prefix, members in grouped
-        ],
-    }
+    return _document(granting("Read", all_actions(every)))
+
+
+def policies(calls: Iterable[Call], *, discover_regions: bool = True) -> tuple[dict[str, Any], ...]:
+    """The same permissions, each document small enough for a managed policy, in a stable order."""
+    return parts(policy(calls, discover_regions=discover_regions)["Statement"])
+
+
+def parts(statements: Iterable[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
+    """Policy documents that hold these statements, each as full as a managed policy may be."""
+    documents: list[list[dict[str, Any]]] = [[]]
+    for statement in statements:
+        if documents[-1] and size(_document([*documents[-1], statement])) > MANAGED_POLICY_SIZE:
+            documents.append([])
+        documents[-1].append(statement)
+    return tuple(_document(members) for members in documents)
+
+
+def granting(verb: str, actions: Iterable[str]) -> list[dict[str, Any]]:
+    """Statements that allow these actions, which must be sorted: one per service, more where a managed policy could not
+    hold it; `verb` begins the Sid."""
+    statements = []
+    for prefix, members in groupby(actions, key=lambda action: action.split(":")[0]):
+        title = verb + "".join(part.capitalize() for part in prefix.split("-"))
+        for number, some in enumerate(_chunks(list(members)), start=1):
+            sid = title if number == 1 else f"{title}{number}"
+            statements.append({"Sid": sid, "Effect": "Allow", "Action": some, "Resource": "*"})
+    return statements
+
+
+def _chunks(actions: list[str], most: int = MANAGED_POLICY_SIZE * 3 // 4) -> Iterator[list[str]]:
+    chunk: list[str] = []
+    for action in actions:
+        if chunk and sum(len(one) + 3 for one in (*chunk, action)) > most:
+            yield chunk
+            chunk = []
+        chunk.append(action)
+    yield chunk
+
+
+def size(document: Mapping[str, Any]) -> int:
+    """The characters of a policy as IAM counts them: without white space."""
+    return len("".join(json.dumps(document).split()))
+
+
+def _document(statements: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"Version": "2012-10-17", "Statement": statements}

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from passmuster.remediation import access
 from passmuster.sandbox.accounts import facts, shop, templates
 from passmuster.sandbox.simulated_aws import DEFAULT_ACCOUNT, DEFAULT_REGION, SimulatedAWS
 
@@ -25,7 +26,7 @@ PARENT_DOMAIN = "example.com"
 DOMAIN = "shop.example.com"
 INVOICE_DOMAIN = "invoices.shop.example.com"
 EXTERNAL_ID = "7c1f0a"
-INSPECTION_ROLE, REMEDIATION_ROLE = "passmuster-inspection", "passmuster-remediation"
+INSPECTION_ROLE, REMEDIATION_ROLE = access.INSPECTION, access.REMEDIATION
 
 CANARY = "CANARY-7f3"
 """Part of every value that is nobody's business: secrets, environments, addresses. No report may show it."""
@@ -94,14 +95,19 @@ def seed(aws: SimulatedAWS, account_id: str = DEFAULT_ACCOUNT, region: str = DEF
     )
     shop.distribute_invoices(account, parts, invoices, domain=INVOICE_DOMAIN, zone=zones["Zone"])
     shop.set_account_up(account, note=f"{CANARY}-flag")
-    account.deploy("passmuster-access", templates.access(account_id, EXTERNAL_ID, INSPECTION_ROLE, REMEDIATION_ROLE))
+    roles = account.deploy(
+        "passmuster-access",
+        templates.access(),
+        TrustedPrincipal=f"arn:aws:iam::{account_id}:root",
+        ExternalId=EXTERNAL_ID,
+    )
     facts.lay(account)
     return ReviewAccount(
         account_id=account_id,
         region=region,
         domain=DOMAIN,
         load_balancer_arn=edge["LoadBalancer"],
-        inspection_role_arn=f"arn:aws:iam::{account_id}:role/{INSPECTION_ROLE}",
-        remediation_role_arn=f"arn:aws:iam::{account_id}:role/{REMEDIATION_ROLE}",
+        inspection_role_arn=roles["RoleArn"],
+        remediation_role_arn=roles["RemediationRoleArn"],
         external_id=EXTERNAL_ID,
     )

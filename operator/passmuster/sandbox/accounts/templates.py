@@ -12,13 +12,10 @@ from typing import Any
 
 from passmuster.checks.catalogue import load as checks
 from passmuster.checks.judge import distinct_calls
-from passmuster.inventory.permissions import policy
+from passmuster.remediation.access import Wanted, role_template
 from passmuster.remediation.catalogue import load as remediations
-from passmuster.sandbox.emulation.stacks import templates
-from passmuster.sandbox.emulation.stacks.schemas import schema_of
 
 ENDPOINTS = ("ecr.api", "ecr.dkr", "logs", "secretsmanager", "kms", "sts", "ssm")
-_HANDLERS = ("create", "read", "update", "delete", "list")
 
 _LOAD_BALANCER, _SERVICE, _DATABASE, _FUNCTION = "AWS/ApplicationELB", "AWS/ECS", "AWS/RDS", "AWS/Lambda"
 
@@ -109,72 +106,9 @@ def _alarm(
     return {"Type": "AWS::CloudWatch::Alarm", "Properties": properties}
 
 
-def access(account_id: str, external_id: str, inspection_role: str, remediation_role: str) -> str:
-    """The two roles an account gives to Passmuster: what every check reads, and what every remediation deploys."""
-    trust = {
-        "Effect": "Allow",
-        "Principal": {"AWS": f"arn:aws:iam::{account_id}:root"},
-        "Action": "sts:AssumeRole",
-        "Condition": {"StringEquals": {"sts:ExternalId": external_id}},
-    }
-    documents = {
-        inspection_role: policy(distinct_calls(checks())),
-        remediation_role: remediation_policy(account_id),
-    }
-    return _written(
-        "How Passmuster gets into the account",
-        {
-            "".join(part.capitalize() for part in name.split("-")): {
-                "Type": "AWS::IAM::Role",
-                "Properties": {
-                    "RoleName": name,
-                    "AssumeRolePolicyDocument": {"Version": "2012-10-17", "Statement": [trust]},
-                    "Policies": [{"PolicyName": name, "PolicyDocument": document}],
-                },
-            }
-            for name, document in documents.items()
-        },
-    )
-
-
-def remediation_policy(account_id: str) -> dict[str, Any]:
-    """What the remediations need: their own stacks, and what CloudFormation calls for the types in their templates."""
-    types = {
-        str(resource["Type"])
-        for definition in remediations()
-        for resource in templates.parse(definition.template).resources.values()
-    }
-    return {
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Sid": "OwnStacks",
-                "Effect": "Allow",
-                "Action": "cloudformation:*",
-                "Resource": f"arn:aws:cloudformation:*:{account_id}:stack/passmuster-*",
-            },
-            {
-                "Sid": "FindStacks",
-                "Effect": "Allow",
-                "Action": ["cloudformation:DescribeStacks", "cloudformation:ListStacks"],
-                "Resource": "*",
-            },
-            {"Sid": "Resources", "Effect": "Allow", "Action": _handled(types), "Resource": "*"},
-        ],
-    }
-
-
-def _handled(types: Iterable[str]) -> list[str]:
-    """What the handlers of these types call, by their schemas."""
-    documents = (schema.document for schema in map(schema_of, types) if schema is not None)
-    return sorted(
-        {
-            action
-            for document in documents
-            for name in _HANDLERS
-            for action in document.get("handlers", {}).get(name, {}).get("permissions", ())
-        }
-    )
+def access() -> str:
+    """The roles an account gives to Passmuster, as `passmuster bootstrap role --remediation` prints them."""
+    return json.dumps(role_template(distinct_calls(checks()), remediations(), Wanted(remediation=True)))
 
 
 def _written(description: str, resources: Mapping[str, Any]) -> str:

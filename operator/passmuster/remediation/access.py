@@ -1,0 +1,224 @@
+"""The roles through which Passmuster enters an account, as CloudFormation: what `passmuster bootstrap role` prints.
+
+The permissions are derived: those of inspections from the calls that the checks declare, those of remediations from the
+types in the templates of the catalogue (`handlers.json` is generated from CloudFormation's own resource schemas). So a
+new check or remediation brings its permissions with it, and nothing is granted that nothing uses.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from passmuster.inventory.call import Call
+from passmuster.inventory.permissions import granting, parts, policies
+from passmuster.model.errors import UserError
+from passmuster.remediation import template
+from passmuster.remediation.definition import Definition
+
+INSPECTION, REMEDIATION, EVIDENCE = "passmuster-inspection", "passmuster-remediation", "passmuster-evidence"
+"""The names of the roles; an AWSAccount names them in roleArn, remediationRoleArn and evidence.roleArn."""
+
+MOST_MANAGED_POLICIES = 10
+"""How many managed policies a role takes, unless its account has a higher quota."""
+
+NEVER = frozenset({"s3:DeleteObject", "s3:DeleteObjectVersion", "secretsmanager:GetSecretValue", "ssm:GetParameter"})
+"""What the handlers of some types would like to do and no remediation needs: to delete data, to read a secret."""
+
+_STACK = "arn:${AWS::Partition}:cloudformation:*:${AWS::AccountId}:stack/passmuster-*"
+_MADE = ("role", "policy", "instance-profile")
+_OWN_STACKS = (
+    "cloudformation:CreateChangeSet",
+    "cloudformation:DeleteChangeSet",
+    "cloudformation:DeleteStack",
+    "cloudformation:DescribeChangeSet",
+    "cloudformation:DescribeStackEvents",
+    "cloudformation:DescribeStackResources",
+    "cloudformation:ExecuteChangeSet",
+    "cloudformation:GetTemplate",
+    "cloudformation:TagResource",
+    "cloudformation:UpdateTerminationProtection",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which roles are asked for. `evidence` is the ARN of the objects that reports are written to, "" for none."""
+
+    remediation: bool = False
+    evidence: str = ""
+
+
+@cache
+def handlers() -> Mapping[str, tuple[str, ...]]:
+    """The actions that CloudFormation makes for each resource type of the catalogue's templates."""
+    text = (files(__package__) / "handlers.json").read_text(encoding="utf-8")
+    return {name: tuple(actions) for name, actions in json.loads(text).items()}
+
+
+def types_of(definitions: Iterable[Definition]) -> tuple[str, ...]:
+    """The resource types in the templates of these remediations, sorted."""
+    return tuple(
+        sorted(
+            {
+                str(resource["Type"])
+                for definition in definitions
+                if definition.template
+                for resource in template.parsed(definition.template)["Resources"].values()
+            }
+        )
+    )
+
+
+def remediation_statements(definitions: Iterable[Definition]) -> list[dict[str, Any]]:
+    """What the remediation role may do: its own stacks, and through CloudFormation what their resources need.
+
+    IAM resources only under names of its own stacks, and nothing to the roles of this file, or a change could widen
+    its own permissions.
+    """
+    known = handlers()
+    made = sorted({a for name in types_of(definitions) for a in known.get(name, ())} - NEVER)
+    through = {"ForAnyValue:StringEquals": {"aws:CalledVia": ["cloudformation.amazonaws.com"]}}
+    names = [{"Fn::Sub": f"arn:${{AWS::Partition}}:iam::${{AWS::AccountId}}:{kind}/passmuster-*"} for kind in _MADE]
+    linked = {"Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:role/aws-service-role/*"}
+    statements: list[dict[str, Any]] = [
+        {"Sid": "OwnStacks", "Effect": "Allow", "Action": list(_OWN_STACKS), "Resource": {"Fn::Sub": _STACK}},
+        {
+            "Sid": "FindStacks",
+            "Effect": "Allow",
+            "Action": ["cloudformation:DescribeStacks", "cloudformation:ListStacks"],
+            "Resource": "*",
+        },
+        {
+            "Sid": "NeverOurselves",
+            "Effect": "Deny",
+            "Action": "iam:*",
+            "Resource": [
+                {"Fn::Sub": f"arn:${{AWS::Partition}}:iam::${{AWS::AccountId}}:role/{name}"}
+                for name in (INSPECTION, REMEDIATION, EVIDENCE)
+            ],
+        },
+    ]
+    plain = granting("Make", [a for a in made if not a.startswith("iam:")])
+    statements.extend({**statement, "Condition": through} for statement in plain)
+    identity = [a for a in made if a.startswith("iam:")]
+    service_linked = [a for a in identity if a == "iam:CreateServiceLinkedRole"]
+    own = [a for a in identity if a not in service_linked]
+    if own:
+        statements.append({"Sid": "MakeIam", "Effect": "Allow", "Action": own, "Resource": names, "Condition": through})
+    if service_linked:
+        statements.append({"Sid": "MakeServiceLinked", "Effect": "Allow", "Action": service_linked, "Resource": linked})
+    return statements
+
+
+def role_template(calls: Iterable[Call], definitions: Iterable[Definition], wanted: Wanted) -> dict[str, Any]:
+    """The CloudFormation template of the roles: TrustedPrincipal and ExternalId are its parameters."""
+    resources: dict[str, Any] = _role("Inspection", INSPECTION, policies(calls), 3600)
+    outputs = {"RoleArn": _arn("Inspection", "roleArn of the AWSAccount")}
+    if wanted.remediation:
+        resources |= _role("Remediation", REMEDIATION, parts(remediation_statements(definitions)), 3600)
+        outputs["RemediationRoleArn"] = _arn("Remediation", "remediationRoleArn of the AWSAccount")
+    if wanted.evidence:
+        write = {"Sid": "Write", "Effect": "Allow", "Action": "s3:PutObject", "Resource": wanted.evidence}
+        resources |= _role("Evidence", EVIDENCE, parts([write]), 3600)
+        outputs["EvidenceRoleArn"] = _arn("Evidence", "evidence.roleArn of the AWSAccount")
+    too_many = [
+        name
+        for name, resource in resources.items()
+        if len(resource["Properties"].get("ManagedPolicyArns", ())) > MOST_MANAGED_POLICIES
+    ]
+    if too_many:
+        raise UserError(f"{', '.join(too_many)} needs more than {MOST_MANAGED_POLICIES} managed policies")
+    return {
+        "AWSTemplateFormatVersion": "2010-09-09",
+        "Description": "How Passmuster enters this account: roles with exactly the permissions that it uses.",
+        "Parameters": _PARAMETERS,
+        "Resources": resources,
+        "Outputs": outputs,
+    }
+
+
+def stack_set_template(role: Mapping[str, Any], units: Iterable[str], regions: Iterable[str]) -> dict[str, Any]:
+    """A template for the organization's management account (or its delegated administrator): the roles in every
+    account of the organizational units, those that join later included."""
+    return {
+        "AWSTemplateFormatVersion": "2010-09-09",
+        "Description": "How Passmuster enters the accounts of an organization, those that join later included.",
+        "Parameters": _PARAMETERS,
+        "Resources": {
+            "Roles": {
+                "Type": "AWS::CloudFormation::StackSet",
+                "Properties": {
+                    "StackSetName": "passmuster-access",
+                    "Description": "The roles of Passmuster in every account of the organizational units.",
+                    "PermissionModel": "SERVICE_MANAGED",
+                    "AutoDeployment": {"Enabled": True, "RetainStacksOnAccountRemoval": False},
+                    "ManagedExecution": {"Active": True},
+                    "OperationPreferences": {"FailureTolerancePercentage": 10, "MaxConcurrentPercentage": 25},
+                    "Capabilities": ["CAPABILITY_NAMED_IAM"],
+                    "Parameters": [{"ParameterKey": name, "ParameterValue": {"Ref": name}} for name in _PARAMETERS],
+                    "StackInstancesGroup": [
+                        {
+                            "DeploymentTargets": {"OrganizationalUnitIds": list(units)},
+                            "Regions": list(regions),
+                        }
+                    ],
+                    "TemplateBody": json.dumps(role, separators=(",", ":")),
+                },
+            }
+        },
+    }
+
+
+_PARAMETERS: dict[str, Any] = {
+    "TrustedPrincipal": {
+        "Type": "String",
+        "Description": "ARN of the role that the operator runs as; only it may assume the roles.",
+        "AllowedPattern": "^arn:aws[a-z-]*:(iam|sts)::[0-9]{12}:.+$",
+    },
+    "ExternalId": {
+        "Type": "String",
+        "Description": "externalId of the AWSAccount; asked for whenever a role is assumed.",
+        "MinLength": 2,
+        "MaxLength": 1224,
+        "AllowedPattern": "^[A-Za-z0-9+=,.@:/_-]+$",
+    },
+}
+
+
+def _role(logical_id: str, name: str, documents: Iterable[Mapping[str, Any]], duration: int) -> dict[str, Any]:
+    managed = {
+        f"{logical_id}Policy{number}": {
+            "Type": "AWS::IAM::ManagedPolicy",
+            "Properties": {
+                "Description": f"Part {number} of what {name} may do.",
+                "PolicyDocument": document,
+            },
+        }
+        for number, document in enumerate(documents, start=1)
+    }
+    trust = {
+        "Effect": "Allow",
+        "Principal": {"AWS": {"Ref": "TrustedPrincipal"}},
+        "Action": "sts:AssumeRole",
+        "Condition": {"StringEquals": {"sts:ExternalId": {"Ref": "ExternalId"}}},
+    }
+    role = {
+        "Type": "AWS::IAM::Role",
+        "Properties": {
+            "RoleName": name,
+            "Description": f"Passmuster assumes it for its {logical_id.lower()} of this account.",
+            "MaxSessionDuration": duration,
+            "AssumeRolePolicyDocument": {"Version": "2012-10-17", "Statement": [trust]},
+            "ManagedPolicyArns": [{"Ref": one} for one in managed],
+        },
+    }
+    return {**managed, f"{logical_id}Role": role}
+
+
+def _arn(logical_id: str, what: str) -> dict[str, Any]:
+    return {"Description": f"The {what}.", "Value": {"Fn::GetAtt": [f"{logical_id}Role", "Arn"]}}
