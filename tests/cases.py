@@ -86,7 +86,7 @@ class Case:
         return Evidence(
             now=NOW,
             attestations=tuple(
-                Attestation(**{**attestation, "check": self.check_id}) for attestation in facts.get("attestations", ())
+                Attestation(**{"check": self.check_id, **attestation}) for attestation in facts.get("attestations", ())
             ),
             heartbeats=facts.get("heartbeats", {}),
             probes=facts.get("probes", {}),

@@ -9,7 +9,7 @@ import math
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -143,6 +143,16 @@ def refused() -> CallError:
 
 
 # pages ----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_list_that_comes_newest_first_is_read_no_further_back_than_it_is_wanted() -> None:
+    runs = Call("synthetics", "GetCanaryRuns", items="Runs", keep=("At",), back=("Runs[-1].At", timedelta(hours=25)))
+    pages = [{"Runs": [{"At": NOW - timedelta(hours=hour)}]} for hour in (1, 20, 26, 30, 90)]
+    collection = run([runs], Script({"GetCanaryRuns": pages}))
+    assert [row["At"] for row in rows(collection.snapshot, runs)] == [NOW - timedelta(hours=h) for h in (1, 20, 26)]
+    assert collection.calls == 3
+    everything = run([replace(runs, back=None)], Script({"GetCanaryRuns": pages}))
+    assert everything.calls == 5
 
 
 def test_the_rows_of_all_pages_are_one_answer() -> None:

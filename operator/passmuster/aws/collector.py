@@ -268,6 +268,8 @@ class _Run:
                     answer.requests += 1
                     for call in siblings:
                         rows[call].extend(call.reduce(page))
+                    if all(call.reaches_back(page, self._now) for call in siblings):
+                        break
         except CallError as error:
             partial = answer.requests and error.reason is Reason.SERVICE_ERROR
             answer.requests += 1

@@ -10,6 +10,7 @@ import threading
 from dataclasses import dataclass
 
 DEFAULT_RATE = 5.0
+MOST_IDLE = 5_000
 BURST = 10.0
 _MINIMUM_RATE = 0.2
 
@@ -49,6 +50,10 @@ class Bucket:
         self.rate = max(_MINIMUM_RATE, self.rate / 2)
         self.tokens = min(self.tokens, 0.0)
 
+    def idle(self, now: float) -> bool:
+        """Whether the bucket is as a new one would be. Changes nothing: another thread may be using it."""
+        return self.rate >= self.ceiling and self.tokens + (now - self.updated) * self.rate >= self.burst
+
     def _refill(self, now: float) -> None:
         self.tokens = min(self.burst, self.tokens + max(0.0, now - self.updated) * self.rate)
         self.updated = now
@@ -63,6 +68,7 @@ class Limits:
     def __init__(self, rate: float = DEFAULT_RATE) -> None:
         self._rate = rate
         self._buckets: dict[tuple[str, str, str], Bucket] = {}
+        self._sweep_at = MOST_IDLE
         self._lock = threading.Lock()
 
     def bucket(self, account_id: str, region: str, service: str, now: float) -> Bucket:
@@ -75,4 +81,11 @@ class Limits:
                 ceiling = SERVICE_RATES.get(service, DEFAULT_RATE) * scale
                 burst = _SERVICE_BURST.get(service, BURST) * max(1.0, scale)
                 found = self._buckets[key] = Bucket(ceiling, ceiling, burst, burst, now)
+                self._sweep(key, now)
             return found
+
+    def _sweep(self, wanted: tuple[str, str, str], now: float) -> None:
+        """Drops buckets that say nothing, once there are twice as many as were left the last time."""
+        if len(self._buckets) > self._sweep_at:
+            kept = {key: one for key, one in self._buckets.items() if key == wanted or not one.idle(now)}
+            self._buckets, self._sweep_at = kept, max(MOST_IDLE, 2 * len(kept))

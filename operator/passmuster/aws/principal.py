@@ -40,6 +40,10 @@ _ACCOUNT: ContextVar[str | None] = ContextVar("passmuster_account", default=None
 _SIGNED_BY = re.compile(r"Credential=([^/,\s]+)/")
 
 
+MOST_KEYS = 50_000
+"""Keys that are remembered; a session's key is of no use after an hour, so what falls out first expired long ago."""
+
+
 class KeyRing:
     """Which account each key in use was proven to belong to. Shared by every thread; holds no secrets."""
 
@@ -50,9 +54,10 @@ class KeyRing:
     def prove(self, access_key: str, account_id: str) -> None:
         """Records that GetCallerIdentity answered with this account for this key."""
         with self._lock:
-            if len(self._accounts) > 50_000:
-                self._accounts.clear()
+            self._accounts.pop(access_key, None)
             self._accounts[access_key] = account_id
+            while len(self._accounts) > MOST_KEYS:
+                del self._accounts[next(iter(self._accounts))]
 
     def account_of(self, access_key: str) -> str | None:
         """The account a key belongs to, None if it was never proven."""

@@ -83,11 +83,16 @@ GLOBAL_REGIONS = {("aws", "globalaccelerator"): "us-west-2"}
 
 
 class _Functions(jmespath.functions.Functions):  # type: ignore[misc]  # jmespath is untyped
-    """`last_of(text, separator)`: what follows the last separator, for a name that AWS gives only as part of an ARN."""
+    """For a name that AWS gives only as part of an ARN: `last_of(text, separator)` is what follows the last separator,
+    `first_of(text, separator)` what precedes the first."""
 
     @jmespath.functions.signature({"types": ["string"]}, {"types": ["string"]})  # type: ignore[untyped-decorator]
     def _func_last_of(self, text: str, separator: str) -> str:
         return text.rpartition(separator)[2]
+
+    @jmespath.functions.signature({"types": ["string"]}, {"types": ["string"]})  # type: ignore[untyped-decorator]
+    def _func_first_of(self, text: str, separator: str) -> str:
+        return text.partition(separator)[0]
 
 
 _OPTIONS = jmespath.Options(custom_functions=_Functions())
@@ -212,7 +217,7 @@ class Call:
         and each value is one request. `param` is the request parameter that takes it, or a mapping of parameters to
         JMESPath over `{value, row, request, region, partition}` (request: the parameters the parent row was read with).
         `batch` > 1 packs that many values into one request as a list (all other parameters being equal). JMESPath here
-        also knows `last_of(text, separator)`, for names that AWS gives only inside ARNs.
+        also knows `last_of(text, separator)` and `first_of(text, separator)`, for names that AWS gives only in ARNs.
     absent
         error codes that mean *not in use here*: an empty answer, not a refusal.
     where
@@ -222,6 +227,9 @@ class Call:
     freshness
         how old an observation may be before it is read again (default: the policy's interval); `max_age` the same for
         each row of a fan-out, which is re-read in rotation (default 24 h).
+    back
+        of a list that comes newest first: JMESPath of the time of a page's last member, and how far back is read. The
+        pages after one that reaches further are not asked for.
     billed
         dollars that AWS charges for one request.
     actions
@@ -242,6 +250,7 @@ class Call:
     region_of: str = ""
     freshness: timedelta | None = None
     max_age: timedelta | None = None
+    back: tuple[str, timedelta] | None = None
     billed: float = 0.0
     actions: tuple[str, ...] = ()
 
@@ -311,6 +320,14 @@ class Call:
                 if bound is not None:
                     parameters[name] = bound
         return Request(self.service, self.operation, region, freeze(parameters))
+
+    def reaches_back(self, page: Mapping[str, JSON], now: datetime) -> bool:
+        """Whether nothing of the pages after this one is wanted."""
+        if self.back is None:
+            return False
+        path, span = self.back
+        last = query(path, page)
+        return isinstance(last, datetime) and now - last > span
 
     def reduce(self, page: Mapping[str, JSON]) -> list[JSON]:
         """The rows of one page of a response, reduced to the kept fields."""

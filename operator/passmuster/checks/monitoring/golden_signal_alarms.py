@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
@@ -11,7 +10,7 @@ from functools import cache, cached_property, partial
 
 from passmuster.checks.declaration import Controls, check
 from passmuster.inventory.call import Call
-from passmuster.inventory.operations.cloudwatch import ALARM_TOPICS, COMPOSITE_ALARMS, METRIC_ALARMS, metrics_of
+from passmuster.inventory.operations.cloudwatch import ALARM_TOPICS, COMPOSITE_ALARMS, METRIC_ALARMS, NAMED, metrics_of
 from passmuster.inventory.operations.ecs import CLUSTER_SETTINGS, SERVICES, target_groups
 from passmuster.inventory.operations.elbv2 import LOAD_BALANCERS
 from passmuster.inventory.operations.lambda_ import FUNCTIONS
@@ -43,7 +42,6 @@ SILENT_AFTER = timedelta(days=7)
 HOSTS = ("UnHealthyHostCount", "HealthyHostCount")
 ECS, INSIGHTS = "AWS/ECS", "ECS/ContainerInsights"
 APPLICATION, NETWORK, GATEWAY = "AWS/ApplicationELB", "AWS/NetworkELB", "AWS/GatewayELB"
-IN_ALARM = re.compile(r"(\bNOT\s*\(?\s*)?\bALARM\s*\(\s*(?:\"([^\"]+)\"|'([^']+)'|([^)\s]+))\s*\)", re.IGNORECASE)
 
 Conditions = dict[str, Callable[[], bool]]
 Names = Callable[[], frozenset[str]]
@@ -131,7 +129,7 @@ class _Alarms:
         """The composite alarms that fire when the named one does, by name and by ARN."""
         found: dict[str, list[Row]] = defaultdict(list)
         for alarm in self._view.rows(COMPOSITE_ALARMS):
-            for negated, *name in IN_ALARM.findall(alarm.get("AlarmRule") or ""):
+            for negated, *name in NAMED.findall(alarm.get("AlarmRule") or ""):
                 if not negated:
                     found["".join(name)].append(alarm)
         return found

@@ -18,62 +18,17 @@ from passmuster.inventory.operations.apigateway import (
     REST_APIS,
     STAGES,
 )
+from passmuster.inventory.operations.appsync import GRAPHQL_APIS
 from passmuster.inventory.operations.cloudfront import DISTRIBUTIONS
+from passmuster.inventory.operations.cognito_idp import USER_POOL, USER_POOLS
 from passmuster.inventory.operations.elbv2 import LOAD_BALANCERS
 from passmuster.inventory.operations.endpoints import Endpoint, api_domains, other_apis, plain, public_balancers, state
+from passmuster.inventory.operations.wafv2 import OF_BALANCER, OF_GRAPHQL_API, OF_STAGE, OF_USER_POOL
 from passmuster.inventory.snapshot import Row, View, any_of, first_of, unmet
 from passmuster.model.evidence import Evidence
 from passmuster.model.finding import Finding, failed, passed, unknown
 from passmuster.model.parameter import Parameters
 from passmuster.model.verdict import Category, Phase, Reason, Severity
-
-GRAPHQL_APIS = Call(
-    "appsync",
-    "ListGraphqlApis",
-    items="graphqlApis",
-    keep=("arn", "name", "visibility", "wafWebAclArn"),
-)
-USER_POOLS = Call("cognito-idp", "ListUserPools", args={"MaxResults": 60}, items="UserPools", keep=("Id", "Name"))
-USER_POOL = Call(
-    "cognito-idp",
-    "DescribeUserPool",
-    each=USER_POOLS,
-    over="Id",
-    param="UserPoolId",
-    keep="UserPool.{Name: Name, Arn: Arn}",
-    absent=("ResourceNotFoundException",),
-)
-"""Only here does Cognito name the ARN of a pool."""
-
-
-def _association(each: Call, over: str, param: str | Mapping[str, str], *actions: str) -> Call:
-    return Call(
-        "wafv2",
-        "GetWebACLForResource",
-        each=each,
-        over=over,
-        param=param,
-        items="[WebACL.ARN][?@ != `null`]",
-        keep="{ARN: @}",
-        absent=("WAFNonexistentItemException",),
-        actions=("wafv2:GetWebACLForResource", "wafv2:GetWebACL", *actions),
-    )
-
-
-OF_BALANCER = _association(
-    LOAD_BALANCERS, "[@][?Type=='application' && Scheme!='internal'].LoadBalancerArn", "ResourceArn"
-)
-OF_STAGE = _association(
-    STAGES,
-    "stageName",
-    {
-        "ResourceArn": "join('', ['arn:', partition, ':apigateway:', region, '::/restapis/', request.restApiId, "
-        "'/stages/', value])"
-    },
-)
-OF_GRAPHQL_API = _association(GRAPHQL_APIS, "arn", "ResourceArn", "appsync:GetWebACLForResource")
-OF_USER_POOL = _association(USER_POOL, "Arn", "ResourceArn", "cognito-idp:GetWebACLForResource")
-"""WAF asks for a permission of some of the services whose resource it is asked about."""
 
 EXPECTED = "a web ACL with a rule that blocks or challenges"
 

@@ -1,4 +1,7 @@
-"""Plans of ARC Region switch. One control plane lists them for the partition, so they are read once."""
+"""Plans of ARC Region switch and their executions.
+
+One control plane lists the plans for the partition, so they are read once; executions are told where they ran.
+"""
 
 from passmuster.inventory.call import Call, Where
 
@@ -9,3 +12,18 @@ PLANS = Call(
     items="plans",
     keep=("arn", "name", "owner", "regions", "recoveryApproach", "primaryRegion"),
 )
+EXECUTIONS = tuple(
+    Call(
+        "arc-region-switch",
+        "ListPlanExecutions",
+        each=PLANS,
+        over="arn",
+        param="planArn",
+        region_of=f"regions[{place}]",
+        items="items",
+        keep=("planArn", "executionId", "executionState", "executionAction", "startTime", "endTime"),
+        absent=("ResourceNotFoundException",),
+    )
+    for place in (0, 1)
+)
+"""In each of the two regions of a plan."""

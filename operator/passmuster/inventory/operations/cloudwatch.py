@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -49,6 +50,9 @@ ALARM_TOPICS = Call(
     keep="{TopicArn: @}",
 )
 """The topics that alarms name, whatever the alarm and the action; one that two alarms name comes twice."""
+
+NAMED = re.compile(r"(\bNOT\s*\(?\s*)?\bALARM\s*\(\s*(?:\"([^\"]+)\"|'([^']+)'|([^)\s]+))\s*\)", re.IGNORECASE)
+"""In the rule of a composite alarm: whether it is negated, and the name or ARN of an alarm, in one of three groups."""
 
 
 class Metric(NamedTuple):

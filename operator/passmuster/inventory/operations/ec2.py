@@ -63,7 +63,8 @@ VOLUMES = Call(
     "ec2",
     "DescribeVolumes",
     items="Volumes",
-    keep=("VolumeId", "State", "Encrypted", "KmsKeyId", "CreateTime"),
+    keep="{VolumeId: VolumeId, State: State, Encrypted: Encrypted, KmsKeyId: KmsKeyId, CreateTime: CreateTime, "
+    "Instances: Attachments[].InstanceId}",
 )
 EBS_ENCRYPTION_BY_DEFAULT = Call("ec2", "GetEbsEncryptionByDefault", keep=("EbsEncryptionByDefault",))
 INSTANCES = Call(

@@ -72,6 +72,18 @@ TASK_DEFINITIONS = Call(
 )
 """The task definitions that active services and their task sets run."""
 
+_HOST = "reverse(last_of(reverse(image), '/'))"
+CONTAINER_IMAGES = Call(
+    "ecs",
+    "DescribeTaskDefinition",
+    each=SERVICES,
+    over=TASK_DEFINITIONS.over,
+    param="taskDefinition",
+    items="taskDefinition.containerDefinitions",
+    keep=f"{{image: image, host: image && {_HOST}}}",
+)
+"""The same request; one row is a container, with the address of its image and the registry that it comes from."""
+
 
 def has_rollback(service: Row) -> bool:
     """Whether a failed deployment by ECS is taken back: by the circuit breaker, or by alarms that are named."""

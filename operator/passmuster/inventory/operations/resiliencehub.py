@@ -1,4 +1,4 @@
-"""Applications of Resilience Hub, their assessments, and the operating procedures it recommends for them."""
+"""Applications of Resilience Hub, their goals and assessments, and the procedures it recommends for them."""
 
 from passmuster.inventory.call import Call
 
@@ -16,7 +16,7 @@ LATEST_ASSESSMENT = Call(
     param="appArn",
     args={"assessmentStatus": ["Success"], "reverseOrder": True},
     items="assessmentSummaries[?assessmentStatus=='Success'] | [:1]",
-    keep=("assessmentArn", "appArn"),
+    keep=("assessmentArn", "appArn", "complianceStatus"),
     absent=("ResourceNotFoundException",),
 )
 """The newest successful one of a page, so that old ones are not asked about."""
@@ -32,3 +32,25 @@ PROCEDURES = Call(
     "implemented: items[].{alreadyImplemented: alreadyImplemented, resourceId: resourceId}}",
     absent=("ResourceNotFoundException",),
 )
+
+APP = Call(
+    "resiliencehub",
+    "DescribeApp",
+    each=APPS,
+    over="[@][?complianceStatus=='PolicyMet' || !complianceStatus].appArn",
+    param="appArn",
+    keep="{appArn: app.appArn, policyArn: app.policyArn}",
+    absent=("ResourceNotFoundException",),
+)
+"""Which policy an application has to meet; of those that may meet theirs."""
+
+RESILIENCY_POLICY = Call(
+    "resiliencehub",
+    "DescribeResiliencyPolicy",
+    each=APP,
+    over="policyArn",
+    param="policyArn",
+    keep="{policyName: policy.policyName, goals: values(policy.policy || `{}`)}",
+    absent=("ResourceNotFoundException",),
+)
+"""The recovery goals of a policy, one pair in seconds for each kind of disruption."""

@@ -16,7 +16,7 @@ RECORD_SETS = Call(
     param="HostedZoneId",
     items="ResourceRecordSets",
     keep="{Name: Name, Type: Type, AliasTarget: AliasTarget, Values: ResourceRecords[].Value, "
-    "SetIdentifier: SetIdentifier, Failover: Failover, HealthCheckId: HealthCheckId}",
+    "SetIdentifier: SetIdentifier, Failover: Failover, Region: Region, Weight: Weight, HealthCheckId: HealthCheckId}",
 )
 REGISTERED_DOMAINS = Call(
     "route53domains",

@@ -14,6 +14,7 @@ SECRETS = Call(
         "RotationEnabled",
         "RotationLambdaARN",
         "RotationRules",
+        "ExternalSecretRotationRoleArn",
         "LastRotatedDate",
         "LastChangedDate",
         "NextRotationDate",

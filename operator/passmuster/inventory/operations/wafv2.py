@@ -5,12 +5,22 @@ Of a rule only what it does is kept: a statement may hold the very value that te
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from passmuster.inventory.call import Call, Where
+from passmuster.inventory.operations.apigateway import STAGES
+from passmuster.inventory.operations.appsync import GRAPHQL_APIS
+from passmuster.inventory.operations.cognito_idp import USER_POOL
+from passmuster.inventory.operations.elbv2 import LOAD_BALANCERS
 
 _STOPS = "{0}.Block != `null` || {0}.Captcha != `null` || {0}.Challenge != `null`"
 _OVERRIDES = (
     "Excluded: ExcludedRules[].Name, "
     f"Overrides: RuleActionOverrides[].{{Name: Name, Stops: {_STOPS.format('ActionToUse')}}}"
+)
+_RATE = (
+    "Statement.RateBasedStatement.{Limit: Limit, EvaluationWindowSec: EvaluationWindowSec, "
+    "AggregateKeyType: AggregateKeyType, CustomKeys: CustomKeys}"
 )
 _RULE = (
     f"{{Name: Name, Stops: {_STOPS.format('Action')}, Allows: Action.Allow != `null`, "
@@ -19,8 +29,7 @@ _RULE = (
     f"{{VendorName: VendorName, Name: Name, Version: Version, {_OVERRIDES}}}, "
     "Group: (Statement || FirewallManagerStatement).RuleGroupReferenceStatement."
     f"{{ARN: ARN, {_OVERRIDES}}}, "
-    "Rate: Statement.RateBasedStatement.{Limit: Limit, EvaluationWindowSec: EvaluationWindowSec, "
-    "AggregateKeyType: AggregateKeyType, CustomKeys: CustomKeys}}"
+    f"Rate: {_RATE}}}"
 )
 _ACL = (
     "WebACL.{Name: Name, Id: Id, ARN: ARN, BlocksByDefault: DefaultAction.Block != `null`, "
@@ -77,7 +86,7 @@ def _group(acl: Call) -> Call:
         over="Rules[].Group.ARN",
         param="ARN",
         items="RuleGroup.Rules",
-        keep=_MEMBER,
+        keep=f"{{Name: Name, Stops: {_STOPS.format('Action')}, Rate: {_RATE}}}",
         absent=_GONE,
     )
 
@@ -111,3 +120,33 @@ REGIONAL_GROUP_RULES = _group(REGIONAL_ACL)
 EDGE_GROUP_RULES = _group(EDGE_ACL)
 REGIONAL_LOGGING = _logging(REGIONAL_ACL)
 EDGE_LOGGING = _logging(EDGE_ACL)
+
+
+def _association(each: Call, over: str, param: str | Mapping[str, str], *actions: str) -> Call:
+    return Call(
+        "wafv2",
+        "GetWebACLForResource",
+        each=each,
+        over=over,
+        param=param,
+        items="[WebACL.ARN][?@ != `null`]",
+        keep="{ARN: @}",
+        absent=("WAFNonexistentItemException",),
+        actions=("wafv2:GetWebACLForResource", "wafv2:GetWebACL", *actions),
+    )
+
+
+OF_BALANCER = _association(
+    LOAD_BALANCERS, "[@][?Type=='application' && Scheme!='internal'].LoadBalancerArn", "ResourceArn"
+)
+OF_STAGE = _association(
+    STAGES,
+    "stageName",
+    {
+        "ResourceArn": "join('', ['arn:', partition, ':apigateway:', region, '::/restapis/', request.restApiId, "
+        "'/stages/', value])"
+    },
+)
+OF_GRAPHQL_API = _association(GRAPHQL_APIS, "arn", "ResourceArn", "appsync:GetWebACLForResource")
+OF_USER_POOL = _association(USER_POOL, "Arn", "ResourceArn", "cognito-idp:GetWebACLForResource")
+"""WAF asks for a permission of some of the services whose resource it is asked about."""

@@ -1,0 +1,134 @@
+"""Somebody can be shown a recent report on how compliant the account is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+
+from passmuster.checks.declaration import Controls, check
+from passmuster.inventory.call import Call
+from passmuster.inventory.operations.config import PACK_COMPLIANCE, PACKS
+from passmuster.inventory.operations.securityhub import STANDARDS
+from passmuster.inventory.snapshot import Row, View, any_of
+from passmuster.model.evidence import Evidence
+from passmuster.model.finding import Finding, failed, passed
+from passmuster.model.parameter import Kind, Parameter, Parameters, Stricter
+from passmuster.model.verdict import Category, Phase, Severity
+
+REPORT_PLANS = Call(
+    "backup",
+    "ListReportPlans",
+    items="ReportPlans",
+    keep=("ReportPlanArn", "ReportPlanName", "LastSuccessfulExecutionTime"),
+)
+AUDIT_MANAGER = Call("auditmanager", "GetAccountStatus", keep=("status",))
+ASSESSMENT_REPORTS = Call(
+    "auditmanager",
+    "ListAssessmentReports",
+    each=AUDIT_MANAGER,
+    over="status != 'INACTIVE' && 'asked' || ''",
+    param={"maxResults": "`100`"},
+    items="assessmentReports",
+    keep=("id", "name", "status", "creationTime"),
+)
+"""Asked only where Audit Manager was set up: elsewhere it answers as if the role lacked a permission."""
+
+JUDGED = ("COMPLIANT", "NON_COMPLIANT")
+
+
+@check(
+    title="Compliance is reported",
+    category=Category.COMPLIANCE,
+    phase=Phase.HARDENED,
+    severity=Severity.LOW,
+    fix="A",
+    per="account",
+    calls=(PACKS, PACK_COMPLIANCE, STANDARDS, REPORT_PLANS, ASSESSMENT_REPORTS),
+    attestable=timedelta(days=90),
+    parameters=(
+        Parameter(
+            "maxAgeDays",
+            Kind.INTEGER,
+            90,
+            Stricter.LOWER,
+            "How many days old the newest report may be.",
+            minimum=1,
+            maximum=3650,
+        ),
+    ),
+    controls=Controls(well_architected=("SEC01-BP03",)),
+)
+def compliance_reported(view: View, parameters: Parameters, evidence: Evidence) -> Iterator[Finding]:
+    """An auditor asks for a report of the last quarter, not for access to a console.
+
+    Any one of five suffices: a readiness report that Passmuster wrote to the account's evidence store, a conformance
+    pack of AWS Config that has a result, a standard of Security Hub that is ready, a report plan of AWS Backup that
+    succeeded, or a finished assessment report of Audit Manager, which existing customers still have. A pack and a
+    standard are evaluated all the time, so their result is as old as this inspection, whether it is good or bad.
+    """
+    reports = _Reports(view, evidence, timedelta(days=parameters["maxAgeDays"]))
+    expected = f"a compliance report of the last {parameters['maxAgeDays']} days"
+    if any_of(reports.own, reports.pack, reports.standard, reports.backup, reports.assessment):
+        row, what = reports.found, reports.name
+        origin = row.origin if row is not None else view.origin(PACKS)
+        yield passed(origin, view.account_id, f"There is a recent {what}", observed=what, expected=expected)
+    else:
+        message = "No recent report says how compliant the account is"
+        yield failed(view.origin(PACKS), view.account_id, message, observed="no recent report", expected=expected)
+
+
+class _Reports:
+    """The kinds of reports; what is found is remembered for the finding."""
+
+    def __init__(self, view: View, evidence: Evidence, maximum: timedelta) -> None:
+        self._view = view
+        self._evidence = evidence
+        self._maximum = maximum
+        self.found: Row | None = None
+        self.name = ""
+
+    def own(self) -> bool:
+        self.name = "readiness report in the evidence store"
+        return self._is_recent(self._evidence.report_stored_at)
+
+    def pack(self) -> bool:
+        return self._any(
+            PACK_COMPLIANCE,
+            lambda row: row.get("ConformancePackComplianceStatus") in JUDGED,
+            lambda row: f"result of the conformance pack {row['ConformancePackName']}",
+        )
+
+    def standard(self) -> bool:
+        return self._any(
+            STANDARDS,
+            lambda row: row.get("StandardsStatus") == "READY",
+            lambda row: f"score of the standard {_standard(row)}",
+        )
+
+    def backup(self) -> bool:
+        return self._any(
+            REPORT_PLANS,
+            lambda row: self._is_recent(row.get("LastSuccessfulExecutionTime")),
+            lambda row: f"report of the backup report plan {row['ReportPlanName']}",
+        )
+
+    def assessment(self) -> bool:
+        return self._any(
+            ASSESSMENT_REPORTS,
+            lambda row: row.get("status") == "COMPLETE" and self._is_recent(row.get("creationTime")),
+            lambda row: f"assessment report {row.get('name') or row['id']}",
+        )
+
+    def _any(self, call: Call, holds: Callable[[Row], bool], name: Callable[[Row], str]) -> bool:
+        row = next((row for row in self._view.rows(call) if holds(row)), None)
+        if row is not None:
+            self.found, self.name = row, name(row)
+        return row is not None
+
+    def _is_recent(self, time: datetime | None) -> bool:
+        return time is not None and self._evidence.now - time < self._maximum
+
+
+def _standard(row: Row) -> str:
+    """The name and version in a standard's ARN, for example `aws-foundational-security-best-practices/v/1.0.0`."""
+    return str(row.get("StandardsArn") or row.get("StandardsSubscriptionArn")).partition("/")[2]

@@ -1,0 +1,137 @@
+"""Steady computing is covered by a savings plan where that would save money."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import date, timedelta
+from functools import partial
+
+from passmuster.checks.declaration import Controls, check
+from passmuster.inventory.call import Call, DaysAgo
+from passmuster.inventory.snapshot import Row, View, any_of, seen
+from passmuster.model.evidence import Evidence
+from passmuster.model.finding import Finding, failed, passed
+from passmuster.model.parameter import Kind, Parameter, Parameters, Stricter
+from passmuster.model.verdict import Category, Phase, Severity
+
+COMPUTING = [
+    "Amazon Elastic Compute Cloud - Compute",
+    "Amazon Elastic Container Service",
+    "Amazon Elastic Container Service for Kubernetes",
+    "AWS Lambda",
+]
+STEADY_DAYS = 21
+"""70 percent of 30 days."""
+
+WEEK = timedelta(days=7)
+COVERAGE = Call(
+    "ce",
+    "GetSavingsPlansCoverage",
+    args={
+        "TimePeriod": {"Start": DaysAgo(31), "End": DaysAgo(1)},
+        "Granularity": "DAILY",
+        "Filter": {"Dimensions": {"Key": "SERVICE", "Values": COMPUTING}},
+    },
+    items="SavingsPlansCoverages",
+    keep="{Start: TimePeriod.Start, End: TimePeriod.End, Total: to_number(Coverage.TotalCost) || `0`, "
+    "Covered: to_number(Coverage.SpendCoveredBySavingsPlans) || `0`}",
+    absent=("DataUnavailableException",),
+    billed=0.01,
+    freshness=WEEK,
+)
+"""What a savings plan could cover, day by day; reserved instances are left out by Cost Explorer."""
+
+_ADVICE = "SavingsPlansPurchaseRecommendation"
+
+
+def _recommendation(kind: str) -> Call:
+    """What the best plan of that kind for a year would save a month; asked only where anything is computed."""
+    return Call(
+        "ce",
+        "GetSavingsPlansPurchaseRecommendation",
+        each=COVERAGE,
+        over="Total > `0`",
+        param={"SavingsPlansType": f"'{kind}'"},
+        args={"LookbackPeriodInDays": "THIRTY_DAYS", "TermInYears": "ONE_YEAR", "PaymentOption": "NO_UPFRONT"},
+        keep=f"{{Saving: max([to_number({_ADVICE}.{_ADVICE}Summary.EstimatedMonthlySavingsAmount) || `0`, "
+        f"sum({_ADVICE}.{_ADVICE}Details[].to_number(EstimatedMonthlySavingsAmount) || `[]`)]), "
+        f"Currency: {_ADVICE}.{_ADVICE}Summary.CurrencyCode}}",
+        billed=0.01,
+        freshness=WEEK,
+    )
+
+
+RECOMMENDATION = {
+    "Compute Savings Plan": _recommendation("COMPUTE_SP"),
+    "EC2 Instance Savings Plan": _recommendation("EC2_INSTANCE_SP"),
+}
+
+
+@check(
+    title="Steady computing has a savings plan",
+    category=Category.COST,
+    phase=Phase.ENTERPRISE,
+    severity=Severity.LOW,
+    fix="P",
+    per="account",
+    payer=True,
+    calls=(COVERAGE, *RECOMMENDATION.values()),
+    nothing="Nothing that a savings plan covers was computed on 70 percent of the last 30 days",
+    parameters=(
+        Parameter(
+            "minMonthlySaving",
+            Kind.NUMBER,
+            50,
+            Stricter.HIGHER,
+            "The recommended saving a month, in the currency of the bill, from which a savings plan is worth while.",
+            minimum=1,
+        ),
+    ),
+    controls=Controls(well_architected=("COST07-BP01",)),
+)
+def savings_plan_coverage(view: View, parameters: Parameters, evidence: Evidence) -> Iterator[Finding]:
+    """What computes all the time costs a quarter less with a promise to keep computing.
+
+    EC2, Fargate and Lambda are judged where they cost something on at least 70 percent of 30 days. What Cost Explorer
+    expects a plan of one year without prepayment to save decides; the kinds of plans are alternatives, so the better
+    one counts and they are not summed. What a plan or a reserved instance covers already is left out of it. The share
+    that is covered is told, and not judged. Nothing is ever bought.
+    """
+    days = list(view.rows(COVERAGE))
+    if sum(_length(day) for day in days if day["Total"] > 0) < STEADY_DAYS:
+        return
+    limit = float(parameters["minMonthlySaving"])
+
+    def reaches(call: Call) -> bool:
+        return _saving(list(view.rows(call))) >= limit
+
+    is_worth_while = any_of(*(partial(reaches, call) for call in RECOMMENDATION.values()))
+    advice = {name: seen(view.rows(call)) for name, call in RECOMMENDATION.items()}
+    best = max(advice, key=lambda name: _saving(advice[name]))
+    currency = next((row["Currency"] for row in advice[best] if row.get("Currency")), "USD")
+    total = f"{_saving(advice[best]):.0f} {currency} a month"
+    observed = f"{_covered(days)} % covered, {total} to save"
+    expected = f"less than {limit:g} {currency} a month to save by a savings plan"
+    origin = view.origin(RECOMMENDATION[best])
+    if is_worth_while:
+        article = "An" if best.startswith("E") else "A"
+        message = f"{article} {best} would save {total}"
+        yield failed(origin, view.account_id, message, observed=observed, expected=expected)
+    else:
+        message = f"A savings plan would save no more than {total}"
+        yield passed(origin, view.account_id, message, observed=observed, expected=expected)
+
+
+def _length(period: Row) -> int:
+    """How many days the row is about: one, unless Cost Explorer says otherwise."""
+    if not period.get("Start") or not period.get("End"):
+        return 1
+    return (date.fromisoformat(period["End"][:10]) - date.fromisoformat(period["Start"][:10])).days
+
+
+def _saving(advice: Sequence[Row]) -> float:
+    return max((float(row["Saving"]) for row in advice), default=0.0)
+
+
+def _covered(days: Sequence[Row]) -> int:
+    return int(100 * sum(day["Covered"] for day in days) / sum(day["Total"] for day in days))

@@ -1,0 +1,247 @@
+"""Private workloads reach the AWS services they call without leaving their network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from passmuster.checks.declaration import Controls, check
+from passmuster.inventory.call import Call
+from passmuster.inventory.index import Index
+from passmuster.inventory.operations.dynamodb import TABLES
+from passmuster.inventory.operations.ec2 import (
+    INSTANCES,
+    NETWORK_INTERFACES,
+    ROUTE_TABLES,
+    SUBNETS,
+    VPCS,
+    route_table_of,
+)
+from passmuster.inventory.operations.ecr import REPOSITORIES
+from passmuster.inventory.operations.ecs import SERVICES, subnets
+from passmuster.inventory.operations.kms import ALIASES, names_own_alias
+from passmuster.inventory.operations.lambda_ import FUNCTIONS
+from passmuster.inventory.operations.logs import LOG_GROUPS
+from passmuster.inventory.operations.s3 import BUCKETS, is_in
+from passmuster.inventory.operations.secretsmanager import SECRETS
+from passmuster.inventory.snapshot import Row, View, any_of, unmet
+from passmuster.model.evidence import Evidence
+from passmuster.model.finding import Finding, failed, passed, unknown
+from passmuster.model.parameter import Kind, Parameter, Parameters, Stricter
+from passmuster.model.verdict import Category, Phase, Reason, Severity
+
+ENDPOINTS = Call(
+    "ec2",
+    "DescribeVpcEndpoints",
+    items="VpcEndpoints",
+    keep=(
+        "VpcEndpointId",
+        "VpcEndpointType",
+        "VpcId",
+        "ServiceName",
+        "State",
+        "RouteTableIds",
+        "SubnetIds",
+        "PrivateDnsEnabled",
+    ),
+)
+NETWORK = (VPCS, SUBNETS, ROUTE_TABLES, NETWORK_INTERFACES, ENDPOINTS)
+INFRASTRUCTURE = ("api_gateway_", "gateway_load_", "global_acc", "load_bal", "nat", "network_load_", "transit_", "vpc_")
+"""How the types of interfaces begin that AWS puts into a subnet for the network itself."""
+
+SIGNS = {
+    "dynamodb": TABLES,
+    "ecr.api": REPOSITORIES,
+    "ecr.dkr": REPOSITORIES,
+    "logs": LOG_GROUPS,
+    "secretsmanager": SECRETS,
+}
+"""Whose rows show that a service has resources."""
+
+PENDING = ("pending", "pendingacceptance")
+
+
+@check(
+    title="Private workloads reach AWS by VPC endpoints",
+    category=Category.SECURITY,
+    phase=Phase.FOUNDATION,
+    severity=Severity.MEDIUM,
+    fix="A",
+    calls=(*NETWORK, SERVICES, FUNCTIONS, INSTANCES, BUCKETS, TABLES, REPOSITORIES, LOG_GROUPS, SECRETS, ALIASES),
+    nothing="No VPC has a workload in a private subnet",
+    parameters=(
+        Parameter(
+            "gatewayServices",
+            Kind.STRINGS,
+            ["s3", "dynamodb"],
+            Stricter.MORE,
+            "Services that need a gateway endpoint where they have resources.",
+        ),
+        Parameter(
+            "interfaceServices",
+            Kind.STRINGS,
+            ["ecr.api", "ecr.dkr", "logs", "secretsmanager", "kms", "sts", "ssm"],
+            Stricter.MORE,
+            "Services that need an interface endpoint where they have resources, as the end of the endpoint's name.",
+        ),
+    ),
+    controls=Controls(
+        config=("SERVICE_VPC_ENDPOINT_ENABLED", "VPC_ENDPOINT_ENABLED"),
+        security_hub=("EC2.10", "EC2.55", "EC2.56", "EC2.57", "EC2.58", "EC2.60"),
+        well_architected=("SEC05-BP01", "SEC05-BP02"),
+    ),
+)
+def vpc_endpoints_present(view: View, parameters: Parameters, evidence: Evidence) -> Iterator[Finding]:
+    """A secret that is fetched over the internet depends on a NAT gateway and passes through networks of others.
+
+    A VPC is judged if a subnet without a route to an internet gateway is in use: by an attached network interface that
+    is not part of AWS's own network or of a managed database, by an active ECS service or by a function. A service
+    needs its endpoint only where it has resources: buckets, tables, repositories, log groups, secrets or named keys in
+    the region; for `ssm`, an instance or an ECS service in the VPC. `sts`, and any service that has no such sign, are
+    always needed. A gateway endpoint must be in the route table of every subnet in use; an interface endpoint in each
+    of their zones, with private DNS. An endpoint that is being made is in transit. A VPC shared by another account is
+    judged there; endpoints of a central VPC do not count, because nothing tells that they are reached.
+    """
+    network = _Network(list(view.rows(SUBNETS)), list(view.rows(ROUTE_TABLES)))
+    workloads = Index(network.vpc_of, view.rows(NETWORK_INTERFACES), view.rows(SERVICES), view.rows(FUNCTIONS))
+    for vpc in view.rows(VPCS):
+        if vpc.get("OwnerId") in (None, view.account_id):
+            arn = f"arn:{view.partition}:ec2:{vpc.region}:{view.account_id}:vpc/{vpc['VpcId']}"
+            with view.judging(arn, vpc.region):
+                yield from _judged(_Vpc(view, vpc, network, workloads), arn, parameters)
+
+
+def _judged(vpc: _Vpc, arn: str, parameters: Parameters) -> Iterator[Finding]:
+    if not any(True for _ in vpc.used()):
+        return
+    name, origin = vpc.row["VpcId"], vpc.row.origin
+    expected = "endpoints of the services in use: gateways in every route table, interfaces in every zone"
+    missing = unmet(_conditions(vpc, parameters, ("available",)))
+    if not missing:
+        message = f"The private workloads of {name} reach AWS by endpoints"
+        yield passed(origin, arn, message, observed="all endpoints", expected=expected)
+    elif not unmet(_conditions(vpc, parameters, ("available", *PENDING))):
+        message = f"Endpoints of {name} are being made: {', '.join(missing)}"
+        yield unknown(origin, arn, message, Reason.IN_TRANSIT, observed="pending", expected=expected)
+    else:
+        yield failed(
+            origin,
+            arn,
+            f"The private workloads of {name} lack endpoints: {', '.join(missing)}",
+            observed=f"lacking: {', '.join(missing)}",
+            expected=expected,
+            facts={"VpcId": name, "missing": ",".join(phrase.split()[0] for phrase in missing)},
+        )
+
+
+def _conditions(vpc: _Vpc, parameters: Parameters, states: tuple[str, ...]) -> dict[str, Callable[[], bool]]:
+    """Each service that may be lacking, by a phrase that begins with its name."""
+
+    def served(service: str, has: Callable[[str, tuple[str, ...]], bool]) -> Callable[[], bool]:
+        return lambda: any_of(lambda: has(service, states), lambda: not vpc.needs(service))
+
+    return {
+        **{f"{name} (gateway)": served(name, vpc.has_gateway) for name in parameters["gatewayServices"]},
+        **{f"{name} (interface)": served(name, vpc.has_interface) for name in parameters["interfaceServices"]},
+    }
+
+
+class _Network:
+    """The subnets of a region: the zones of all, and the route tables of the private ones."""
+
+    def __init__(self, subnets: list[Row], tables: list[Row]) -> None:
+        self.zones = {row["SubnetId"]: row.get("AvailabilityZone") for row in subnets}
+        self.vpcs = {row["SubnetId"]: row["VpcId"] for row in subnets}
+        self.tables: dict[str, str | None] = {}
+        for row in subnets:
+            table = route_table_of(row, tables)
+            if table is None or not _leads_out(table):
+                self.tables[row["SubnetId"]] = None if table is None else table["RouteTableId"]
+
+    def private(self, workload: Row) -> set[str]:
+        """The private subnets that a network interface, service or function uses."""
+        return _subnets(workload) & self.tables.keys()
+
+    def vpc_of(self, workload: Row) -> str | None:
+        """The network that a workload is in; None if it is in no private subnet."""
+        return next((str(self.vpcs[subnet]) for subnet in self.private(workload)), None)
+
+
+def _leads_out(table: Row) -> bool:
+    return any(
+        (route.get("DestinationCidrBlock") or route.get("DestinationIpv6CidrBlock")) in ("0.0.0.0/0", "::/0")
+        and str(route.get("GatewayId") or "").startswith("igw-")
+        for route in table.get("Routes") or ()
+    )
+
+
+def _subnets(workload: Row) -> set[str]:
+    if workload.call == SERVICES:
+        return subnets(workload) if workload.get("status") == "ACTIVE" else set()
+    if workload.call == FUNCTIONS:
+        return set((workload.get("VpcConfig") or {}).get("SubnetIds") or ())
+    own = str(workload.get("InterfaceType")).startswith(INFRASTRUCTURE)
+    managed = str(workload.get("RequesterId")).startswith("amazon-")
+    return set() if own or managed or workload.get("Status") == "available" else {str(workload.get("SubnetId"))}
+
+
+@dataclass(frozen=True, slots=True)
+class _Vpc:
+    """One network: what uses its private subnets, and what its endpoints serve."""
+
+    view: View
+    row: Row
+    network: _Network
+    workloads: Index
+
+    def used(self) -> Iterator[str]:
+        """Every private subnet in use, perhaps more than once; then Unread if some workload could not be read."""
+        for workload in self.workloads.rows(self.row["VpcId"]):
+            yield from self.network.private(workload)
+
+    def endpoints(self, service: str, kind: str, states: tuple[str, ...]) -> Iterator[Row]:
+        """Its endpoints of a service, whose name ends with the region and the service."""
+        for endpoint in self.view.rows(ENDPOINTS):
+            if (
+                endpoint.get("VpcId") == self.row["VpcId"]
+                and endpoint.get("VpcEndpointType", "Gateway") == kind
+                and str(endpoint.get("ServiceName")).endswith(f".{self.row.region}.{service}")
+                and str(endpoint.get("State")).lower() in states
+            ):
+                yield endpoint
+
+    def has_gateway(self, service: str, states: tuple[str, ...]) -> bool:
+        """Whether the service's gateway is in the route table of every subnet in use."""
+        endpoints = self.endpoints(service, "Gateway", states)
+        tables = {table for endpoint in endpoints for table in endpoint.get("RouteTableIds") or ()}
+        return all(self.network.tables[subnet] in tables for subnet in self.used())
+
+    def has_interface(self, service: str, states: tuple[str, ...]) -> bool:
+        """Whether the service's endpoints with private DNS are in every zone in use."""
+        endpoints = [row for row in self.endpoints(service, "Interface", states) if row.get("PrivateDnsEnabled")]
+        places = {subnet for endpoint in endpoints for subnet in endpoint.get("SubnetIds") or ()}
+        zones = {self.network.zones[subnet] for subnet in places & self.network.zones.keys()}
+        return all(self.network.zones[subnet] in zones for subnet in self.used())
+
+    def needs(self, service: str) -> bool:
+        """Whether the service has resources that the workloads could call."""
+        view = self.view
+        match service:
+            case "s3":
+                return any(is_in(bucket, view.region) for bucket in view.rows(BUCKETS))
+            case "kms":
+                return any(
+                    row.get("TargetKeyId") and not names_own_alias(row["AliasName"]) for row in view.rows(ALIASES)
+                )
+            case "ssm":
+                return any_of(self._runs_instance, self._runs_service)
+        return service not in SIGNS or view.row(SIGNS[service]) is not None
+
+    def _runs_instance(self) -> bool:
+        return any(
+            row.get("VpcId") == self.row["VpcId"] and (row.get("State") or {}).get("Name") != "terminated"
+            for row in self.view.rows(INSTANCES)
+        )
+
+    def _runs_service(self) -> bool:
+        return any(self.network.vpc_of(row) == self.row["VpcId"] for row in self.view.rows(SERVICES))
