@@ -30,9 +30,9 @@ NOBODY = Principal(ACCOUNT, "AKIDREPLAY", "secret", None)
 _SESSION = botocore.session.get_session()
 
 
-def error(service: str, operation: str, code: str, status: int = 400) -> Exception:
+def error(service: str, operation: str, code: str, status: int = 400, message: str = "") -> Exception:
     """What the transport raises for an error code of the service."""
-    body = {"Error": {"Code": code, "Message": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    body = {"Error": {"Code": code, "Message": message or code}, "ResponseMetadata": {"HTTPStatusCode": status}}
     return translated(ClientError(body, operation))  # type: ignore[arg-type]
 
 
@@ -112,7 +112,8 @@ class Replay:
         if recorded is None:
             recorded = {}
         if "error" in recorded:
-            raise error(request.service, request.operation, recorded["error"], recorded.get("status", 400))
+            status, message = recorded.get("status", 400), recorded.get("message", "")
+            raise error(request.service, request.operation, recorded["error"], status, message)
         for page in recorded.get("pages", [recorded]):
             if page == {"error": page.get("error")}:
                 raise error(request.service, request.operation, page["error"], 500)

@@ -66,7 +66,8 @@ class NoObserver:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What one collection covers. `fresh` reads everything again but billed calls; `hinted` only these services."""
+    """What one collection covers. `fresh` reads everything again but billed calls; `hinted` only these services; what
+    was read since `asked_at` already answers either."""
 
     account_id: str
     partition: str
@@ -76,6 +77,7 @@ class Scope:
     deadline: float = 240.0
     fresh: bool = False
     hinted: frozenset[str] = frozenset()
+    asked_at: datetime | None = None
 
 
 @dataclass(slots=True)
@@ -324,7 +326,7 @@ class _Run:
             reading = Reading(observed_at, answer.rows.get(call, ()))
         elif error.reason is Reason.NOT_IN_PARTITION:
             reading = Reading(observed_at, absent=Reason.NOT_IN_PARTITION)
-        elif error.code in call.absent and error.reason is not Reason.PARTIAL:
+        elif call.means_absent(error.code, error.message) and error.reason is not Reason.PARTIAL:
             reading = Reading(observed_at, absent=Reason.NOTHING_OF_THAT_KIND)
         else:
             gap = Gap(call, request, error.reason, error.code, error.message, observed_at)
@@ -397,7 +399,8 @@ class _Run:
         reading = self._previous.known(call, request)
         if reading is None or reading.gap is not None:
             return None
-        if not call.billed and (self._scope.fresh or call.service in self._scope.hinted):
+        anew = not call.billed and (self._scope.fresh or call.service in self._scope.hinted)
+        if anew and (self._scope.asked_at is None or reading.observed_at < self._scope.asked_at):
             return None
         return reading
 

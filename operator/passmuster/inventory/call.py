@@ -219,7 +219,8 @@ class Call:
         `batch` > 1 packs that many values into one request as a list (all other parameters being equal). JMESPath here
         also knows `last_of(text, separator)` and `first_of(text, separator)`, for names that AWS gives only in ARNs.
     absent
-        error codes that mean *not in use here*: an empty answer, not a refusal.
+        error codes that mean *not in use here*: an empty answer, not a refusal. Where a service says so with the code
+        of a refusal, `Code: words of the message`.
     where
         the regions; by default global services are read once and all others in every governed region. A fan-out is
         made where its parent row was read, unless `region_of` (JMESPath over the row) names another region, by itself
@@ -320,6 +321,13 @@ class Call:
                 if bound is not None:
                     parameters[name] = bound
         return Request(self.service, self.operation, region, freeze(parameters))
+
+    def means_absent(self, code: str, message: str) -> bool:
+        """Whether an error of this call means that what it asks for is not in use."""
+        return any(
+            code == wanted and words.lower() in message.lower()
+            for wanted, _, words in (entry.partition(": ") for entry in self.absent)
+        )
 
     def reaches_back(self, page: Mapping[str, JSON], now: datetime) -> bool:
         """Whether nothing of the pages after this one is wanted."""

@@ -14,6 +14,7 @@ from typing import Any
 from passmuster.inventory.call import Call, union
 
 _PREFIXES = {
+    "accessanalyzer": "access-analyzer",
     "apigatewayv2": "apigateway",
     "cognito-idp": "cognito-idp",
     "efs": "elasticfilesystem",

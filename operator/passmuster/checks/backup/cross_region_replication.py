@@ -120,7 +120,14 @@ def _judged(store: _Store, copies: _Copies) -> Iterator[Finding]:
         yield unknown(store.origin, store.arn, message, Reason.PARTIAL, expected=EXPECTED)
     elif not store.is_copy():
         message = f"The {store.name} has no copy in another region"
-        yield failed(store.origin, store.arn, message, observed="no copy in another region", expected=EXPECTED)
+        facts = {
+            "resourceArn": store.arn,
+            "store": store.name.rpartition(" ")[0],
+            "name": store.name.rpartition(" ")[2],
+        }
+        yield failed(
+            store.origin, store.arn, message, observed="no copy in another region", expected=EXPECTED, facts=facts
+        )
 
 
 def _region(arn: str) -> str:

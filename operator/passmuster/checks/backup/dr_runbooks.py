@@ -74,6 +74,7 @@ def dr_runbooks(view: View, parameters: Parameters, evidence: Evidence) -> Itera
             "No runbook for a disaster was executed, and there is no Region switch plan or implemented procedure",
             observed=runbooks.observed(),
             expected=runbooks.expected,
+            facts=runbooks.facts(),
         )
 
 
@@ -107,12 +108,20 @@ class _Runbooks:
     def procedure(self) -> Row | None:
         return first_of(self._view.rows(PROCEDURES), _is_implemented)
 
-    def observed(self) -> str:
-        names = [
+    def facts(self) -> dict[str, str]:
+        """Whether a runbook is missing, or only its execution."""
+        names = self._runbooks()
+        return {"missing": "execution", "documentNames": ",".join(names)} if names else {"missing": "runbook"}
+
+    def _runbooks(self) -> list[str]:
+        return [
             row["Name"]
             for row in self._view.rows(DOCUMENTS)
             if self._is_automation(row) and (row["Name"] in self._names or runbook_class(row) == "dr")
         ]
+
+    def observed(self) -> str:
+        names = self._runbooks()
         return f"{', '.join(names)} not active or not executed lately" if names else "no runbook"
 
     def _is_runbook(self, document: Row) -> bool:

@@ -7,7 +7,9 @@ from datetime import datetime, timedelta
 
 from passmuster.checks.declaration import Controls, check
 from passmuster.inventory.operations.arc_region_switch import EXECUTIONS
+from passmuster.inventory.operations.ecs import SERVICE_PAGES
 from passmuster.inventory.operations.fis import EXPERIMENTS
+from passmuster.inventory.operations.rds import DB_CLUSTERS, DB_INSTANCES, is_rds
 from passmuster.inventory.operations.workload import NO_WORKLOAD, WORKLOAD, has_workload
 from passmuster.inventory.snapshot import Row, View, first_of, seen
 from passmuster.model.evidence import Evidence
@@ -62,11 +64,28 @@ def failover_exercised(view: View, parameters: Parameters, evidence: Evidence) -
             f"No failover was exercised in the last {parameters['maxAgeDays']} days",
             observed=_observed(view),
             expected=expected,
+            facts=_facts(view),
         )
         return
     row = next(row for row in view.rows(exercise) if _is_exercise(row, since))
     message = f"A failover was exercised by {_name(row)}"
     yield passed(row.origin, view.account_id, message, observed=_told(row), expected=expected)
+
+
+def _facts(view: View) -> dict[str, str]:
+    """What an experiment could make fail over: a database with a standby, else a cluster with a reader, else a service."""
+    for database in seen(view.rows(DB_INSTANCES)):
+        if database.get("MultiAZ") and is_rds(database) and not database.get("DBClusterIdentifier"):
+            return {"target": "database", "databaseArn": str(database["DBInstanceArn"])}
+    for cluster in seen(view.rows(DB_CLUSTERS)):
+        if is_rds(cluster) and cluster.get("MultiAZ"):
+            return {"target": "cluster", "clusterArn": str(cluster["DBClusterArn"])}
+    for page in seen(view.rows(SERVICE_PAGES)):
+        for arn in page.get("serviceArns") or ():
+            parts = str(arn).rpartition(":")[2].split("/")
+            if len(parts) == 3:
+                return {"target": "service", "serviceArn": str(arn), "clusterName": parts[1], "serviceName": parts[2]}
+    return {"target": "none"}
 
 
 def _is_exercise(row: Row, since: datetime) -> bool:

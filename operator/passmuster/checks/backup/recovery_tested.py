@@ -24,6 +24,8 @@ from passmuster.model.verdict import Category, Phase, Severity
 RESTORED = (*STORES, "EC2")
 """The types whose restore counts; an instance is restored with its volumes."""
 
+UNTESTED = "no restore testing of"
+
 
 @check(
     title="Recovery from backups is tested",
@@ -82,7 +84,9 @@ def recovery_tested(view: View, parameters: Parameters, evidence: Evidence) -> I
     origin, account = view.origin(RESTORE_JOBS), view.account_id
     if lacking:
         message = f"Recovery is not tested: {', '.join(lacking)}"
-        yield failed(origin, account, message, observed=tests.observed(), expected=tests.expected)
+        untested = any(phrase.startswith(UNTESTED) for phrase in lacking)
+        facts = {"missing": "restore-testing" if untested else "restore"}
+        yield failed(origin, account, message, observed=tests.observed(), expected=tests.expected, facts=facts)
     else:
         message = "Backups were restored successfully, and are regularly"
         observed, warnings = tests.observed(), tests.warnings()
@@ -107,7 +111,7 @@ class _Tests:
             "no restore was completed lately": lambda: any(self._is_good(job) for job in self._jobs(*RESTORED))
         }
         for kind in STORES:
-            found[f"no restore testing of {kind}"] = partial(self._unless_unneeded, kind, self._is_selected)
+            found[f"{UNTESTED} {kind}"] = partial(self._unless_unneeded, kind, self._is_selected)
             found[f"restores of {kind} failed or took too long"] = partial(
                 self._unless_unneeded, kind, self._is_not_bad
             )

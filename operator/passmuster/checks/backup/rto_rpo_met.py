@@ -89,7 +89,14 @@ def rto_rpo_met(view: View, parameters: Parameters, evidence: Evidence) -> Itera
     missing = [name for name, goal in declared.items() if goal is None]
     if goals.rto is None or goals.rpo is None:
         message = f"The policy declares no {' and no '.join(missing)} objective"
-        yield failed(view.origin(BACKUP_PLANS), view.account_id, message, observed="not declared", expected=EXPECTED)
+        yield failed(
+            view.origin(BACKUP_PLANS),
+            view.account_id,
+            message,
+            observed="not declared",
+            expected=EXPECTED,
+            facts={"missing": "declaration"},
+        )
         return
     yield _measured(view, _Objectives(view, goals.rto, goals.rpo, evidence.attestation(RESTORE_TEST) is not None))
 
@@ -111,7 +118,14 @@ def _measured(view: View, objectives: _Objectives) -> Finding:
         origin = view.origin(RESTORE_JOBS)
         return passed(origin, view.account_id, message, observed=observed, expected=expected, warnings=tuple(warnings))
     message = f"The declared recovery objectives are not borne out: {', '.join(unmet(objectives.measures()))}"
-    return failed(view.origin(RESTORE_JOBS), view.account_id, message, observed=observed, expected=expected)
+    return failed(
+        view.origin(RESTORE_JOBS),
+        view.account_id,
+        message,
+        observed=observed,
+        expected=expected,
+        facts={"missing": "measurement", **objectives.facts()},
+    )
 
 
 class _Objectives:
@@ -142,6 +156,13 @@ class _Objectives:
             ),
             "nothing was restored yet": lambda: self._attested or any(True for _ in self._restores()),
             "a restore took longer than the recovery time": self._is_fast,
+        }
+
+    def facts(self) -> dict[str, str]:
+        """The objectives in seconds, as a policy of Resilience Hub has them."""
+        return {
+            "rtoSeconds": str(round(self._rto.total_seconds())),
+            "rpoSeconds": str(round(self._rpo.total_seconds())),
         }
 
     def breached(self) -> list[str]:

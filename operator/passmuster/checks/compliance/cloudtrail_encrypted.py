@@ -10,16 +10,21 @@ from passmuster.inventory.operations.cloudtrail import (
     TRAIL_KEY,
     TRAIL_STATUS,
     TRAILS,
+    change_facts,
     contenders,
     demand_best_trail,
 )
-from passmuster.inventory.snapshot import Row, View
+from passmuster.inventory.operations.kms import ALIASES
+from passmuster.inventory.snapshot import Row, View, seen
 from passmuster.model.evidence import Evidence
 from passmuster.model.finding import Finding, failed, passed, unknown
 from passmuster.model.parameter import Parameters
 from passmuster.model.verdict import Category, Phase, Reason, Severity
 
 EXPECTED = "a KMS key in the state Enabled"
+KEY_ALIAS = "alias/passmuster-trail"
+"""The name of the key that was made for a trail which had none; the trail is set to it afterwards."""
+
 TRANSIENT = ("Creating", "Updating")
 
 
@@ -30,7 +35,7 @@ TRANSIENT = ("Creating", "Updating")
     severity=Severity.MEDIUM,
     fix="I",
     per="account",
-    calls=(TRAILS, TRAIL_STATUS, EVENT_SELECTORS, TRAIL_KEY),
+    calls=(TRAILS, TRAIL_STATUS, EVENT_SELECTORS, TRAIL_KEY, ALIASES),
     nothing="No trail records the account's events, so there are no files to encrypt",
     controls=Controls(
         config=("CLOUD_TRAIL_ENCRYPTION_ENABLED",),
@@ -57,14 +62,23 @@ def cloudtrail_encrypted(view: View, parameters: Parameters, evidence: Evidence)
 
 
 def _judged(view: View, trail: Row) -> Finding:
-    name, arn = trail["Name"], trail["TrailARN"]
+    name, arn, facts = trail["Name"], trail["TrailARN"], change_facts(view, trail)
     if not trail.get("KmsKeyId"):
         message = f"The files of the trail {name} are not encrypted with a KMS key"
-        return failed(trail.origin, arn, message, observed="no key", expected=EXPECTED)
+        return failed(
+            trail.origin, arn, message, observed="no key", expected=EXPECTED, facts={**facts, **_key_made(view, trail)}
+        )
     key = view.row(TRAIL_KEY, trail)
     if key is None:
         message = f"The key of the trail {name} does not exist"
-        return failed(view.origin(TRAIL_KEY), arn, message, observed="a key that does not exist", expected=EXPECTED)
+        return failed(
+            view.origin(TRAIL_KEY),
+            arn,
+            message,
+            observed="a key that does not exist",
+            expected=EXPECTED,
+            facts={**facts, "missing": "usable-key"},
+        )
     state = key.get("KeyState") or ("Enabled" if key.get("Enabled") else "Disabled")
     if state == "Enabled":
         message = f"The files of the trail {name} are encrypted with a KMS key"
@@ -73,4 +87,14 @@ def _judged(view: View, trail: Row) -> Finding:
         message = f"The key of the trail {name} is in the state {state}"
         return unknown(key.origin, arn, message, Reason.IN_TRANSIT, observed=f"key {state}", expected=EXPECTED)
     message = f"The trail {name} cannot encrypt its files: its key is in the state {state}"
-    return failed(key.origin, arn, message, observed=f"key {state}", expected=EXPECTED)
+    unusable = {**facts, "missing": "usable-key", "KeyArn": str(key.get("Arn") or trail["KmsKeyId"])}
+    return failed(key.origin, arn, message, observed=f"key {state}", expected=EXPECTED, facts=unusable)
+
+
+def _key_made(view: View, trail: Row) -> dict[str, str]:
+    """Whether the key that the trail is to be encrypted with was made already."""
+    for alias in seen(view.rows(ALIASES)):
+        if alias["AliasName"] == KEY_ALIAS and alias.region == trail.get("HomeRegion") and alias.get("TargetKeyId"):
+            place = f"arn:{view.partition}:kms:{alias.region}:{view.account_id}"
+            return {"missing": "encryption", "KeyArn": f"{place}:key/{alias['TargetKeyId']}"}
+    return {"missing": "key"}

@@ -9,6 +9,7 @@ from passmuster.inventory.operations.cloudtrail import (
     EVENT_SELECTORS,
     TRAIL_STATUS,
     TRAILS,
+    change_facts,
     contenders,
     demand_best_trail,
 )
@@ -49,17 +50,18 @@ def cloudtrail_log_validation(view: View, parameters: Parameters, evidence: Evid
     with view.judging(best["TrailARN"], best.region):
         if any(_validated(trail) != _validated(best) for trail in trails):
             demand_best_trail(view, evidence.now)
-        yield _judged(best)
+        yield _judged(view, best)
 
 
 def _validated(trail: Row) -> bool:
     return bool(trail.get("LogFileValidationEnabled"))
 
 
-def _judged(trail: Row) -> Finding:
+def _judged(view: View, trail: Row) -> Finding:
     name, arn = trail["Name"], trail["TrailARN"]
     if _validated(trail):
         message = f"The files of the trail {name} are signed with digests"
         return passed(trail.origin, arn, message, observed="log file validation on", expected=EXPECTED)
     message = f"A changed or deleted file of the trail {name} would go unnoticed"
-    return failed(trail.origin, arn, message, observed="log file validation off", expected=EXPECTED)
+    facts = change_facts(view, trail)
+    return failed(trail.origin, arn, message, observed="log file validation off", expected=EXPECTED, facts=facts)

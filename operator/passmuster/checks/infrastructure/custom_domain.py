@@ -95,7 +95,7 @@ def _judged(view: View, endpoint: Endpoint, now: datetime) -> Finding:
         f"The {name} is reached as {domain}, but {fault}",
         observed=f"{domain}: {fault}",
         expected=EXPECTED,
-        facts={"domain": domain, **_balancer(endpoint)},
+        facts={"domain": domain, "fault": fault, **_balancer(endpoint)},
     )
 
 

@@ -121,7 +121,11 @@ def _name(view: View, endpoint: Endpoint, record: Row, domain: str) -> Finding:
         f"The health check of {domain} does not meet: {', '.join(wrong)}",
         observed=", ".join(f"not: {phrase}" for phrase in wrong),
         expected=EXPECTED,
-        facts={**facts, "healthCheckId": check["Id"], **({"missing": "alarm"} if wrong == [ALARM] else {})},
+        facts={
+            **facts,
+            "healthCheckId": check["Id"],
+            **({"missing": "alarm"} if wrong == [ALARM] else {"health": "unhealthy"}),
+        },
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from passmuster.checks.declaration import Controls, check
 from passmuster.inventory.operations.ec2 import NAT_GATEWAYS, ROUTE_TABLES, SUBNETS, route_table_of
-from passmuster.inventory.snapshot import Row, View
+from passmuster.inventory.snapshot import Row, View, seen
 from passmuster.model.evidence import Evidence
 from passmuster.model.finding import Finding, failed, passed, unknown
 from passmuster.model.parameter import Parameters
@@ -77,6 +77,15 @@ class _Network:
             route for route in table.get("Routes") or () if _destination(route) in DEFAULTS and _judged(route)
         ]
 
+    def zones(self, table: Row) -> set[str | None]:
+        """The zones of the subnets that use a route table."""
+        return {
+            subnet.get("AvailabilityZone")
+            for subnet in self.subnets.values()
+            if (used := route_table_of(subnet, self.tables)) is not None
+            and used["RouteTableId"] == table["RouteTableId"]
+        }
+
     def public_subnet(self, subnet: Row) -> str | None:
         """A public subnet in the same network and zone, where a NAT gateway could be."""
         by_zone: dict[tuple[Any, Any], list[str]] = defaultdict(list)
@@ -114,7 +123,7 @@ def _subnet(view: View, network: _Network, subnet: Row, arn: str) -> Iterator[Fi
                 f"The {name} depends on {fault}",
                 observed=observed,
                 expected=EXPECTED,
-                facts=_facts(network, subnet, table, route),
+                facts=_facts(view, network, subnet, table, route),
             )
             return
         seen.append(observed)
@@ -149,14 +158,35 @@ def _way(view: View, network: _Network, subnet: Row, route: dict[str, Any]) -> t
     return observed, None if own else "the NAT gateway of another zone"
 
 
-def _facts(network: _Network, subnet: Row, table: Row, route: dict[str, Any]) -> dict[str, str]:
+def _facts(view: View, network: _Network, subnet: Row, table: Row, route: dict[str, Any]) -> dict[str, str]:
+    """What the way to a gateway of the subnet's own zone must know; `missing` is the next thing on that way."""
+    own = _own_gateway(view, network, subnet)
+    public = network.public_subnet(subnet)
+    replaceable = "NatGatewayId" in route and network.zones(table) == {subnet.get("AvailabilityZone")}
+    if own is not None:
+        missing = "route" if replaceable else "route-table"
+    else:
+        missing = "gateway" if public else "public-subnet"
     facts = {
+        "missing": missing,
         "vpcId": subnet["VpcId"],
         "subnetId": subnet["SubnetId"],
         "availabilityZone": subnet.get("AvailabilityZone"),
         "routeTableId": table["RouteTableId"],
         "destination": _destination(route),
         "natGatewayId": route.get("NatGatewayId"),
-        "publicSubnetId": network.public_subnet(subnet),
+        "publicSubnetId": public,
+        "ownGatewayId": own,
     }
     return {name: value for name, value in facts.items() if value}
+
+
+def _own_gateway(view: View, network: _Network, subnet: Row) -> str | None:
+    """An available, public NAT gateway in the subnet's own zone."""
+    for gateway in seen(view.rows(NAT_GATEWAYS)):
+        home = network.subnets.get(gateway.get("SubnetId") or "")
+        here = home is not None and home.get("AvailabilityZone") == subnet.get("AvailabilityZone")
+        fit = gateway.get("State") == "available" and gateway.get("ConnectivityType") != "private"
+        if here and fit and gateway.get("VpcId") == subnet["VpcId"]:
+            return str(gateway["NatGatewayId"])
+    return None

@@ -93,7 +93,8 @@ def _eks(view: View, cluster: Row, arn: str) -> Iterator[Finding]:
                 yield unknown(addon.origin, arn, message, Reason.IN_TRANSIT, observed=observed, expected=expected)
             else:
                 message = f"The observability add-on of the {name} does not work"
-                yield failed(addon.origin, arn, message, observed=observed, expected=expected)
+                facts = {"EksClusterName": str(cluster.data), "AddonStatus": str(status)}
+                yield failed(addon.origin, arn, message, observed=observed, expected=expected, facts=facts)
             return
     described = view.row(CLUSTER, cluster)
     status = described.get("status") if described is not None else "DELETING"
@@ -101,5 +102,5 @@ def _eks(view: View, cluster: Row, arn: str) -> Iterator[Finding]:
         yield unknown(cluster.origin, arn, f"The {name} is being created", Reason.IN_TRANSIT, observed=status)
     elif status != "DELETING":
         message = f"The {name} has no observability add-on"
-        facts = {"ClusterName": str(cluster.data)}
+        facts = {"ClusterName": str(cluster.data), "EksClusterName": str(cluster.data), "AddonStatus": "absent"}
         yield failed(cluster.origin, arn, message, observed="no add-on", expected=expected, facts=facts)

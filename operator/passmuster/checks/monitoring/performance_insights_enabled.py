@@ -87,12 +87,14 @@ def _instance(view: View, database: Row, wanted: str) -> Finding:
             message = f"The class of the {name} does not support Performance Insights"
             return not_applicable(database.origin, arn, message, observed=what)
         message = f"Performance Insights is off for the {name}"
+        facts["missing"] = "performance-insights"
         return failed(database.origin, arn, message, observed=f"off, {what}", expected=expected, facts=facts)
     if wanted == "any":
         message = f"Performance Insights is on for the {name}"
         return passed(database.origin, arn, message, observed="on", expected=expected)
     mode, days = _mode(view, database), database.get("PerformanceInsightsRetentionPeriod") or 0
     observed = f"Database Insights {mode}, {days} days"
+    facts["missing"] = "mode"
     if MODES.index(mode) < MODES.index(wanted):
         message = f"Database Insights of the {name} is only {mode}"
         return failed(database.origin, arn, message, observed=observed, expected=expected, facts=facts)

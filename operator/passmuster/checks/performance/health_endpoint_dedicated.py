@@ -74,7 +74,13 @@ def _group(group: Row, pattern: str | None) -> Finding:
         f"The health check of the target group {name} {' and '.join(faults)}",
         observed=observed,
         expected=EXPECTED,
-        facts={"targetGroupArn": arn, "targetGroupName": str(name), "healthCheckPath": path},
+        facts={
+            "targetGroupArn": arn,
+            "targetGroupName": str(name),
+            "healthCheckPath": path,
+            "protocol": "gRPC" if matcher.get("GrpcCode") else "HTTP",
+            "successCodes": codes if _success_only(codes, grpc=False) else "200-299",
+        },
     )
 
 

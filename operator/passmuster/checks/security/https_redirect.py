@@ -8,7 +8,7 @@ from typing import Any
 from passmuster.checks.declaration import Controls, check
 from passmuster.inventory.operations.cloudfront import DISTRIBUTIONS
 from passmuster.inventory.operations.elbv2 import LISTENERS, LOAD_BALANCERS, RULES
-from passmuster.inventory.snapshot import Row, View
+from passmuster.inventory.snapshot import Row, View, seen
 from passmuster.model.evidence import Evidence
 from passmuster.model.finding import Finding, failed, passed
 from passmuster.model.parameter import Parameters
@@ -59,6 +59,7 @@ def https_redirect(view: View, parameters: Parameters, evidence: Evidence) -> It
 
 def _listener(view: View, balancer: Row, listener: Row, secure_ports: set[str]) -> Finding:
     name = f"listener :{listener['Port']} of {balancer['LoadBalancerName']}"
+    facts = _facts(view, balancer, listener, secure_ports)
     fault = _fault(listener["DefaultActions"], listener["Port"], secure_ports)
     if fault is not None:
         return failed(
@@ -67,11 +68,10 @@ def _listener(view: View, balancer: Row, listener: Row, secure_ports: set[str]) 
             f"The {name} answers in clear text",
             observed=f"default action: {fault}",
             expected=EXPECTED,
+            facts={**facts, "default": "clear"},
         )
     for rule in view.rows(RULES, listener):
-        fault = (
-            None if rule.get("IsDefault") or _is_acme(rule) else _fault(rule["Actions"], listener["Port"], secure_ports)
-        )
+        fault = _fault_of(rule, listener, secure_ports)
         if fault is not None:
             return failed(
                 rule.origin,
@@ -79,6 +79,7 @@ def _listener(view: View, balancer: Row, listener: Row, secure_ports: set[str]) 
                 f"A rule of the {name} answers in clear text",
                 observed=f"rule {rule['Priority']}: {fault}",
                 expected=EXPECTED,
+                facts={**facts, "default": "redirect"},
             )
     return passed(listener.origin, listener["ListenerArn"], f"The {name} redirects to HTTPS", expected=EXPECTED)
 
@@ -97,6 +98,25 @@ def _fault(actions: list[dict[str, Any]], port: int, secure_ports: set[str]) -> 
     if redirect.get("StatusCode") not in PERMANENT:
         return f"temporary redirect ({redirect.get('StatusCode')})"
     return None if target in secure_ports else f"redirect to port {target}, where no TLS listener is"
+
+
+def _fault_of(rule: Row, listener: Row, secure_ports: set[str]) -> str | None:
+    """What is wrong with a rule's actions; the default rule is the listener's default action."""
+    if rule.get("IsDefault") or _is_acme(rule):
+        return None
+    return _fault(rule["Actions"], listener["Port"], secure_ports)
+
+
+def _facts(view: View, balancer: Row, listener: Row, secure_ports: set[str]) -> dict[str, str]:
+    """What a redirect must know: where TLS is spoken, and which rules answer in clear text beside the default."""
+    clear = [rule for rule in seen(view.rows(RULES, listener)) if _fault_of(rule, listener, secure_ports) is not None]
+    facts = {
+        "listenerArn": listener["ListenerArn"],
+        "loadBalancerArn": balancer["LoadBalancerArn"],
+        "securePort": "443" if "443" in secure_ports else min(secure_ports, default=""),
+        "clearRuleArns": ",".join(str(rule["RuleArn"]) for rule in clear if rule.get("RuleArn")),
+    }
+    return {name: value for name, value in facts.items() if value}
 
 
 def _is_acme(rule: Row) -> bool:
@@ -122,6 +142,7 @@ def _distribution(distribution: Row) -> Finding:
             f"The {name} serves {', '.join(clear)} in clear text",
             observed="viewer protocol policy: allow-all",
             expected="redirect-to-https or https-only",
+            facts={"distributionId": distribution["Id"]},
         )
     return passed(
         distribution.origin,

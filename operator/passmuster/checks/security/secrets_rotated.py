@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import date, datetime, timedelta
+from functools import lru_cache
+from importlib.resources import files
 from typing import Any
+
+import yaml
 
 from passmuster.checks.declaration import Controls, check
 from passmuster.inventory.call import Call
@@ -37,29 +41,6 @@ FUNCTION = Call(
     keep=("FunctionName", "Runtime", "PackageType"),
     absent=("ResourceNotFoundException",),
 )
-
-ENDS = {
-    "dotnet5.0": "2022-05-10",
-    "dotnet6": "2024-12-20",
-    "dotnet7": "2024-05-14",
-    "dotnetcore3.1": "2023-04-03",
-    "go1.x": "2024-01-08",
-    "java8": "2024-01-08",
-    "nodejs12.x": "2023-03-31",
-    "nodejs14.x": "2023-12-04",
-    "nodejs16.x": "2024-06-12",
-    "nodejs18.x": "2025-09-01",
-    "nodejs20.x": "2026-04-30",
-    "python2.7": "2021-07-15",
-    "python3.6": "2022-07-18",
-    "python3.7": "2023-12-04",
-    "python3.8": "2024-10-14",
-    "python3.9": "2025-12-15",
-    "python3.10": "2026-10-31",
-    "ruby2.7": "2023-12-07",
-    "ruby3.2": "2026-03-31",
-}
-"""When AWS stops to support the runtimes of functions; one that is not listed is supported."""
 
 EXTERNAL = ("rotation", "external")
 
@@ -129,6 +110,7 @@ def _secret(view: View, secret: Row, parameters: Parameters, evidence: Evidence)
     expected = f"rotation at least every {days} days, by a function that exists and is supported"
     facts = {"SecretId": arn, "RotationFunctionArn": parameters["rotationFunctionArn"] or ""}
     if not secret.get("RotationEnabled"):
+        facts["missing"] = "rotation" if facts["RotationFunctionArn"] else "function"
         message = f"The secret {name} is not rotated"
         return failed(secret.origin, arn, message, observed="rotation off", expected=expected, facts=facts)
     missing = unmet(_conditions(view, secret, timedelta(days=days), evidence.now))
@@ -139,7 +121,7 @@ def _secret(view: View, secret: Row, parameters: Parameters, evidence: Evidence)
             f"The secret {name} does not meet: {', '.join(missing)}",
             observed=", ".join(f"not: {phrase}" for phrase in missing),
             expected=expected,
-            facts=facts,
+            facts={**facts, "missing": "timely-rotation"},
         )
     return passed(secret.origin, arn, f"The secret {name} is rotated in time", observed="rotated", expected=expected)
 
@@ -198,9 +180,13 @@ def _interval(secret: Mapping[str, Any]) -> timedelta | None:
 
 
 def _is_supported(view: View, secret: Row, now: datetime) -> bool:
-    """An image brings a runtime of its own."""
-    return all(
-        now < datetime.fromisoformat(ENDS[runtime]).replace(tzinfo=UTC)
-        for row in view.rows(FUNCTION, secret)
-        if (runtime := row.get("Runtime")) in ENDS
-    )
+    """An image brings a runtime of its own, and a runtime that is not in the table is supported."""
+    return all(now.date() <= _ends().get(row.get("Runtime") or "", date.max) for row in view.rows(FUNCTION, secret))
+
+
+@lru_cache(maxsize=1)
+def _ends() -> Mapping[str, date]:
+    """The last day of each runtime of functions, from the table of what AWS has ended."""
+    text = (files("passmuster.checks.operations") / "lifecycle.yaml").read_text(encoding="utf-8")
+    groups = [group for group in yaml.safe_load(text) if group["kind"] == "lambda-runtime"]
+    return {entry["version"]: entry["end"] for group in groups for entry in group["entries"]}

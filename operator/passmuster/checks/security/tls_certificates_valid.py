@@ -297,7 +297,7 @@ def _target(listeners: list[Row]) -> dict[str, str]:
         if action.get("Type") == "forward"
         for group in _forwarded(action)
     }
-    return {"targetGroupArn": groups.pop()} if len(groups) == 1 else {}
+    return {"targetGroupArn": groups.pop()} if len(groups) == 1 else {"targetGroups": "several" if groups else "none"}
 
 
 def _forwarded(action: dict[str, Any]) -> set[str]:

@@ -67,8 +67,26 @@ FIRST_DELIVERY = timedelta(hours=1)
 
 
 def trails(view: View) -> list[Row]:
-    """Every trail that covers the governed regions, each once however many regions show it."""
-    return list({row["TrailARN"]: row for row in view.rows(TRAILS)}.values())
+    """Every trail that covers the governed regions, each once however many regions show it: by its home if that is one."""
+    shown = sorted(view.rows(TRAILS), key=_is_home)
+    return list({row["TrailARN"]: row for row in shown}.values())
+
+
+def _is_home(trail: Row) -> bool:
+    return bool(trail.get("HomeRegion") == trail.region)
+
+
+def change_facts(view: View, trail: Row) -> dict[str, str]:
+    """What a change to the trail must know; `trail` says whether this account can make it in this region."""
+    own = trail["TrailARN"].split(":")[4] == view.account_id
+    where = "here" if own and _is_home(trail) else "elsewhere"
+    facts = {
+        "trail": where if own else "foreign",
+        "TrailName": trail.get("Name"),
+        "TrailArn": trail["TrailARN"],
+        "HomeRegion": trail.get("HomeRegion"),
+    }
+    return {name: str(value) for name, value in facts.items() if value}
 
 
 def records_management_events(view: View, trail: Row) -> bool:
