@@ -37,7 +37,7 @@ lint: $(READY)  ## Formatting, lint rules and the layer table, without changing 
 types: $(READY)  ## mypy, strict
 	@$(PYTHON) -m mypy
 
-crds: $(READY)  ## Regenerate crds/, docs/metrics.md and the generated parts of docs/ and README.md
+crds: $(READY)  ## Regenerate crds/, docs/metrics.md, docs/checks/ and the generated parts of docs/ and README.md
 	@$(PYTHON) .ci/generate.py
 
 generated: $(READY)
@@ -47,11 +47,16 @@ clean:  ## Remove the environment and every cache of this checkout
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist passmuster-report.html
 	find operator tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Without kube-apiserver and etcd the tests that need them are skipped, unless PASSMUSTER_REQUIRE names apiserver.
+# Without kube-apiserver and etcd, or Prometheus and Alertmanager, the tests that need them are skipped, unless
+# PASSMUSTER_REQUIRE names apiserver or prometheus.
 binaries: $(READY)
 	@$(PYTHON) -m passmuster.sandbox.binaries || case ",$$PASSMUSTER_REQUIRE," in \
 	  *,apiserver,*) exit 1 ;; \
 	  *) echo "Going on without: what needs an API server is left out, and says so." ;; \
+	esac
+	@$(PYTHON) -m passmuster.sandbox.prometheus_binaries || case ",$$PASSMUSTER_REQUIRE," in \
+	  *,prometheus,*) exit 1 ;; \
+	  *) echo "Going on without: what needs Prometheus is left out, and says so." ;; \
 	esac
 
 $(READY): pyproject.toml uv.lock .ci/setup

@@ -1,4 +1,5 @@
-"""Writes what is generated and committed: crds/, docs/metrics.md, handlers.json, and the marked parts of documents.
+"""Writes what is generated and committed: crds/, docs/metrics.md, docs/checks/, docs/runbooks/, handlers.json, the rules
+and dashboards of the chart with the unit tests of the rules, and parts of documents.
 
 Called by `make crds`, with --check by `make check`, and by tests/test_docs.py. A marked part stands between
 `<!-- generated: NAME ARGUMENT -->` and `<!-- /generated -->`; NAME is one of `PARTS`.
@@ -6,6 +7,7 @@ Called by `make crds`, with --check by `make check`, and by tests/test_docs.py. 
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import sys
@@ -23,11 +25,16 @@ from passmuster.api.conditions import ConditionReason, ConditionType
 from passmuster.cli import offline
 from passmuster.cli.main import app
 from passmuster.metrics.contract import document
+from passmuster.observability import dashboards, rules, runbooks
 from passmuster.remediation import catalogue as remediations
 from passmuster.remediation.access import types_of
+from passmuster.report import pages
 from passmuster.sandbox.emulation.stacks.schemas import schema_of
 
 ROOT = Path(__file__).resolve().parents[1]
+RULES = ROOT / "charts" / "passmuster" / "rules" / "passmuster.rules.yaml"
+DASHBOARDS = ROOT / "charts" / "passmuster" / "dashboards"
+RUNBOOKS = ROOT / "docs" / "runbooks"
 MARKED = re.compile(r"(<!-- generated: (\w+) ?([^\n]*?) -->\n).*?(<!-- /generated -->)", re.DOTALL)
 _NAMED = re.compile(r'ConditionReason\.([A-Z_]+)|"([A-Z][A-Za-z]+)"')
 BY_CATALOGUE = {"spec.checks.parameters", "spec.floors", "spec.remediation.inputs"}
@@ -41,12 +48,26 @@ def expected() -> dict[Path, str]:
     facts, inputs = offline.facts(), remediations.load().inputs()
     written = {ROOT / "crds" / name: text for name, text in files.render(facts, inputs).items()}
     written[ROOT / "docs" / "metrics.md"] = document()
+    written |= {ROOT / pages.FOLDER / name: text for name, text in pages.pages().items()}
+    written[RULES] = rules.rule_file()
+    written[ROOT / "tests" / "observability" / "passmuster.rules.test.yaml"] = rule_cases().document()
+    written |= {DASHBOARDS / name: text for name, text in dashboards.files().items()}
+    written |= {RUNBOOKS / f"{name}.md": text for name, text in runbooks.runbooks().items()}
     written[ROOT / "operator" / "passmuster" / "remediation" / "handlers.json"] = handlers()
     for path in sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]):
         text = path.read_text(encoding="utf-8")
         if MARKED.search(text):
             written[path] = MARKED.sub(_filled, text)
     return written
+
+
+def rule_cases() -> Any:
+    """The cases of the rules, which stand among the tests."""
+    sys.path.insert(0, str(ROOT / "tests"))
+    try:
+        return importlib.import_module("observability.rule_cases")
+    finally:
+        sys.path.remove(str(ROOT / "tests"))
 
 
 def handlers() -> str:
@@ -88,9 +109,10 @@ def _iam_actions() -> Mapping[str, Any]:
 
 
 def stale() -> list[str]:
-    """The generated files that are not as they would be written now, and files in crds/ that nothing generates."""
+    """The generated files that are not as they would be written now, and files beside them that nothing generates."""
     wanted = expected()
-    foreign = [path for path in sorted((ROOT / "crds").glob("*")) if path not in wanted]
+    beside = [*(ROOT / "crds").glob("*"), *(ROOT / pages.FOLDER).glob("*"), *RUNBOOKS.glob("*"), *DASHBOARDS.glob("*")]
+    foreign = [path for path in sorted(beside) if path not in wanted]
     changed = [path for path, text in wanted.items() if not path.is_file() or path.read_text(encoding="utf-8") != text]
     return [str(path.relative_to(ROOT)) for path in (*changed, *foreign)]
 
@@ -173,7 +195,7 @@ def scope(_: str) -> str:
         f"It judges {has} of the {len(designed)} checks of its catalogue{more}, and carries out these changes:",
         "",
     ]
-    lines += [f"- {one.title[:1].lower()}{one.title[1:]} ({one.way})" for one in remediations.load()]
+    lines += [f"- {one.title[:1].lower()}{one.title[1:]} ({one.way or 'InPlace'})" for one in remediations.load()]
     return "\n".join(lines) + "\n"
 
 
@@ -215,6 +237,8 @@ PARTS: Mapping[str, Callable[[str], str]] = {
     "conditions": conditions,
     "commands": commands,
     "scope": scope,
+    "alerts": lambda _: runbooks.table(),
+    "dashboards": lambda _: dashboards.table(),
     "fields": fields,
 }
 

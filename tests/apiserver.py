@@ -29,6 +29,8 @@ PLURALS = {
     "AWSAccount": "awsaccounts",
     "ReadinessPolicy": "readinesspolicies",
     "ReadinessReport": "readinessreports",
+    "ReadinessWaiver": "readinesswaivers",
+    "ReadinessAttestation": "readinessattestations",
     "Remediation": "remediations",
     "Namespace": "namespaces",
     "ServiceAccount": "serviceaccounts",
@@ -42,6 +44,17 @@ PLURALS = {
     "MutatingAdmissionPolicy": "mutatingadmissionpolicies",
     "MutatingAdmissionPolicyBinding": "mutatingadmissionpolicybindings",
 }
+
+
+KINDS = (
+    "AWSAccount",
+    "ReadinessPolicy",
+    "ReadinessReport",
+    "ReadinessWaiver",
+    "ReadinessAttestation",
+    "Remediation",
+)
+"""The kinds of `crds/`."""
 
 
 @dataclass(frozen=True)
@@ -215,7 +228,7 @@ def install(server: ApiServer) -> None:
 
 
 def _served(server: ApiServer) -> bool:
-    kinds = ("awsaccounts", "readinesspolicies", "readinessreports", "remediations")
+    kinds = [plural for kind, plural in PLURALS.items() if kind in KINDS]
     return all(server.call("GET", f"/apis/passmuster.io/v1alpha1/{kind}").ok for kind in kinds)
 
 
@@ -266,6 +279,37 @@ def remediation(namespace: str, name: str, **spec: Any) -> dict[str, Any]:
         **copy.deepcopy(spec),
     }
     return _object("Remediation", name, whole, namespace)
+
+
+def waiver(namespace: str, name: str, **spec: Any) -> dict[str, Any]:
+    """A ReadinessWaiver manifest of a check that is not Critical."""
+    whole = {
+        "policyRef": {"name": "shop"},
+        "check": "health-endpoint-dedicated",
+        "reason": "The legacy shop has no health endpoint until March",
+        "expiresAt": "2027-03-31T00:00:00Z",
+        **spec,
+    }
+    return _object("ReadinessWaiver", name, _given(whole), namespace)
+
+
+def attestation(namespace: str, name: str, **spec: Any) -> dict[str, Any]:
+    """A ReadinessAttestation manifest."""
+    whole = {
+        "policyRef": {"name": "shop"},
+        "check": "dr-runbooks",
+        "statement": "The runbook was rehearsed",
+        "evidence": {"uri": "https://wiki.example.com/dr", "sha256": "c" * 64},
+        "owner": "shop-team@example.com",
+        "issuedAt": "2026-01-01T00:00:00Z",
+        "expiresAt": "2026-12-31T00:00:00Z",
+        **spec,
+    }
+    return _object("ReadinessAttestation", name, _given(whole), namespace)
+
+
+def _given(spec: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in spec.items() if value is not None}
 
 
 def _object(kind: str, name: str, spec: Mapping[str, Any], namespace: str = "") -> dict[str, Any]:

@@ -1,22 +1,41 @@
-"""What tests of every layer share: the real API server, and the patience of property tests.
+"""What tests of every layer share: the real API server, Prometheus' programs, and the patience of property tests.
 
 pytest loads this for every test. A missing binary is one visible skip on a laptop and a failure where
-PASSMUSTER_REQUIRE names `apiserver`, as CI does: there a skip would be silence.
+PASSMUSTER_REQUIRE names `apiserver` or `prometheus`, as CI does: there a skip would be silence.
 """
 
 import os
 from collections.abc import Iterator
+from typing import NoReturn
 
 import pytest
 from hypothesis import settings
 
-from passmuster.sandbox import binaries
+from passmuster.sandbox import binaries, prometheus_binaries
 from passmuster.sandbox.control_plane import ControlPlane
+from passmuster.sandbox.prometheus_binaries import PrometheusBinaries
 
 settings.register_profile("passmuster", deadline=None)  # a busy machine is no failure
 settings.load_profile("passmuster")
 
 PEOPLE = ("alice", "bob", "carol")
+
+
+def _do_without(what: str, sentence: str) -> NoReturn:
+    if what in os.environ.get("PASSMUSTER_REQUIRE", "").split(","):
+        pytest.fail(sentence, pytrace=False)
+    pytest.skip(sentence)
+
+
+@pytest.fixture(scope="session")
+def prometheus_programs() -> PrometheusBinaries:
+    """Prometheus, Alertmanager and their tools as they are on this machine."""
+    found = prometheus_binaries.find()
+    if found is None:
+        _do_without(
+            "prometheus", f"no Prometheus and Alertmanager here: `{prometheus_binaries.COMMAND}` gets them once"
+        )
+    return found
 
 
 @pytest.fixture(scope="session")
@@ -26,9 +45,8 @@ def control_plane() -> Iterator[ControlPlane]:
     Tests share it: what they create has names of their own, and what they grant is bound to namespaces of their own.
     """
     if binaries.find() is None:
-        sentence = "no kube-apiserver and etcd here: `python -m passmuster.sandbox.binaries` gets them once"
-        if "apiserver" in os.environ.get("PASSMUSTER_REQUIRE", "").split(","):
-            pytest.fail(sentence, pytrace=False)
-        pytest.skip(sentence)
+        _do_without(
+            "apiserver", "no kube-apiserver and etcd here: `python -m passmuster.sandbox.binaries` gets them once"
+        )
     with ControlPlane(users={person: ["system:authenticated"] for person in PEOPLE}) as plane:
         yield plane

@@ -37,7 +37,7 @@ POLICY = Key(POLICIES, "shop", "shop")
 ACCOUNT = Key(ACCOUNTS, "", "shop-production")
 REPORT = Key(REPORTS, "shop", f"shop-{DEFAULT_ACCOUNT}")
 MUTATING = ("CreateChangeSet", "ExecuteChangeSet", "DeleteChangeSet", "CreateStack", "UpdateStack", "DeleteStack")
-READS = ("Describe", "List", "Get", "BatchGet", "AssumeRole", "Decode", "Lookup", "Search")
+READS = ("Describe", "Detect", "List", "Get", "BatchGet", "AssumeRole", "Decode", "Lookup", "Search")
 JUDGED = (
     "cloudtrail-multi-region",
     "cloudtrail-log-validation",
@@ -49,6 +49,49 @@ JUDGED = (
     "tls-certificates-valid",
 )
 """The checks that the catalogue's remediations fix; the others are disabled, so that a turn takes no time."""
+
+
+class Died(BaseException):
+    """The process ends here: nothing of it may have an effect any more, not even what tidies up."""
+
+
+class Mortality:
+    """Counts the points at which a process can die, and lets it die at one of them.
+
+    A point is before and after each status of a remediation is written, and after each request that changes AWS.
+    """
+
+    def __init__(self) -> None:
+        self.points: list[str] = []
+        self.at: int | None = None
+        self.dead = False
+
+    def reach(self, point: str) -> None:
+        """The process comes to a point. Raises Died."""
+        self.demand_alive()
+        self.points.append(point)
+        if self.at is not None and len(self.points) - 1 == self.at:
+            self.dead = True
+            raise Died(point)
+
+    def demand_alive(self) -> None:
+        """Raises Died after the death."""
+        if self.dead:
+            raise Died
+
+
+class MortalCounters(Counters):
+    """The operator's counters, which hear of every request to AWS."""
+
+    def __init__(self, mortality: Mortality) -> None:
+        super().__init__()
+        self._mortality = mortality
+
+    def request(self, service: str, operation: str, outcome: str, seconds: float) -> None:
+        """One request was sent and answered, or failed."""
+        super().request(service, operation, outcome, seconds)
+        if not operation.startswith(READS):
+            self._mortality.reach(f"{operation} sent")
 
 
 class Clock:
@@ -71,20 +114,32 @@ class WatchedCluster(MemoryCluster):
         self.leads = True
         self.guard: str | None = None
         self.before_status: Callable[[Key, Object], None] = lambda key, status: None
+        self.mortality = Mortality()
 
     def patch_status(self, key: Key, status: Object, resource_version: str | None = None) -> Object | None:
         self.before_status(key, status)
+        noted = key.plural == REMEDIATIONS
+        self.mortality.demand_alive()
+        if noted:
+            self.mortality.reach(f"before writing {status.get('state', 'more')}")
         answer = super().patch_status(key, status, resource_version)
         if answer is not None:
             self.writes.append((key, status))
             said = problems(answer["status"], answer["metadata"]["generation"])
             self.faults += [f"{KINDS[key.plural]} {key}: {problem}" for problem in said]
+        if noted:
+            self.mortality.reach(f"after writing {status.get('state', 'more')}")
         return answer
+
+    def patch(self, key: Key, patch: Object) -> Object | None:
+        self.mortality.demand_alive()
+        return super().patch(key, patch)
 
     def approvals_guarded(self) -> str | None:
         return self.guard
 
     def leading(self) -> bool:
+        self.mortality.demand_alive()
         return self.leads
 
 
@@ -105,7 +160,8 @@ class World:
 
     def restart(self) -> None:
         """A new process on the same cluster: nothing is remembered but what is stored."""
-        self.fleet, self.counters = Fleet(), Counters()
+        self.cluster.mortality.dead = False
+        self.fleet, self.counters = Fleet(), MortalCounters(self.cluster.mortality)
         self.engine.inspector.forget(DEFAULT_ACCOUNT)
         self.reconciler = Reconciler(
             Services(
@@ -207,6 +263,18 @@ class World:
         assert self.state(name) in states, self.status(name)
         return self.state(name)
 
+    def survive(self, *states: str, name: str = "cloudtrail", turns: int = 30) -> str:
+        """Turns until the remediation is in one of the states; a process that dies is followed by another."""
+        for _ in range(turns):
+            if not self.cluster.mortality.dead and self.all(name) and self.state(name) in states:
+                return self.state(name)
+            try:
+                self.turn()
+            except Died:
+                self.restart()
+        assert self.state(name) in states, self.status(name)
+        return self.state(name)
+
     def mutations(self) -> Counter[str]:
         """How often which mutating call of CloudFormation was received since the requests were forgotten."""
         return Counter(r.operation for r in list(self.aws.requests) if r.operation in MUTATING)
@@ -264,9 +332,9 @@ def own_identity(aws: SimulatedAWS) -> Iterator[None]:
         os.environ.update(before)
 
 
-def objects(**remediation: Any) -> list[dict[str, Any]]:
+def objects(judged: Sequence[str] = JUDGED, **remediation: Any) -> list[dict[str, Any]]:
     """The example's manifests, with a policy that judges only what remediations fix."""
-    disabled = [check.id for check in catalogue.load() if check.id not in JUDGED and not check.optional]
+    disabled = [check.id for check in catalogue.load() if check.id not in judged and not check.optional]
     documents = [d for d in yaml.safe_load_all(example("shop.yaml").read_text()) if d]
     for document in documents:
         if document["kind"] == "AWSAccount":

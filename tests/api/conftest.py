@@ -9,7 +9,7 @@ import pytest
 
 from apiserver import ApiServer, install
 from passmuster.api.parameters import CheckFacts
-from passmuster.checks import catalogue
+from passmuster.cli import offline
 from passmuster.model.parameter import Parameter
 from passmuster.remediation import catalogue as remediations
 from passmuster.sandbox.control_plane import ControlPlane
@@ -18,7 +18,7 @@ from passmuster.sandbox.control_plane import ControlPlane
 @pytest.fixture(scope="session")
 def facts() -> tuple[CheckFacts, ...]:
     """What the custom resources know of the checks."""
-    return tuple(CheckFacts(check.id, check.optional, check.parameters) for check in catalogue.load())
+    return tuple(offline.facts())
 
 
 @pytest.fixture(scope="session")

@@ -190,8 +190,8 @@ def test_a_field_twice_is_told_as_yaml_would_take_the_last() -> None:
         ("just text", "shop.yaml:1: 'just text' is not an object: apiVersion, kind, metadata and spec"),
         (
             "apiVersion: v1\nkind: Namespace",
-            "shop.yaml: there is no AWSAccount, ReadinessPolicy, ReadinessReport or Remediation of "
-            "passmuster.io/v1alpha1 in it",
+            "shop.yaml: there is no AWSAccount, ReadinessAttestation, ReadinessPolicy, ReadinessReport, "
+            "ReadinessWaiver or Remediation of passmuster.io/v1alpha1 in it",
         ),
     ],
 )
@@ -206,7 +206,7 @@ def test_what_is_no_manifest_is_refused(text: str, said: str) -> None:
         ({"apiVersion": "pasmuster.io/v1alpha1"}, "apiVersion: 'pasmuster.io/v1alpha1' is not passmuster.io/v1alpha1"),
         ({"apiVersion": None}, "apiVersion: nothing is not passmuster.io/v1alpha1"),
         ({"kind": "ReadinesPolicy"}, "kind: there is no kind 'ReadinesPolicy'; did you mean ReadinessPolicy?"),
-        ({"kind": "ReadinessWaiver"}, "kind: there is no kind 'ReadinessWaiver'; "),
+        ({"kind": "ReadinessExemption"}, "kind: there is no kind 'ReadinessExemption'; "),
         ({"metadata": None}, "metadata: metadata with a name is missing"),
         ({"metadata": {}}, "metadata.name: a name is missing"),
         ({"metadata": {"name": "Shop_1"}}, "metadata.name: 'Shop_1' is not a Kubernetes name"),

@@ -46,8 +46,9 @@ def test_viewers_and_editors_have_their_rights_through_the_roles_of_kubernetes()
     assert labels("passmuster") == set()
 
 
-def test_an_editor_writes_policies_and_nothing_of_a_remediation() -> None:
-    assert [rule["resources"] for rule in rules("passmuster-editor")] == [["readinesspolicies"]]
+def test_an_editor_writes_policies_waivers_and_attestations_and_nothing_of_a_remediation() -> None:
+    written = [rule["resources"] for rule in rules("passmuster-editor")]
+    assert written == [["readinesspolicies", "readinesswaivers", "readinessattestations"]]
 
 
 def test_nobody_is_given_a_right_to_write_accounts_or_a_status() -> None:
@@ -74,6 +75,10 @@ MAY = [
     ("create", f"{GROUP}/remediations", "shop"),
     ("delete", f"{GROUP}/remediations", "shop"),
     ("patch", f"{GROUP}/remediations/status", "shop"),
+    ("watch", f"{GROUP}/readinesswaivers", ""),
+    ("watch", f"{GROUP}/readinessattestations", ""),
+    ("patch", f"{GROUP}/readinesswaivers/status", "shop"),
+    ("patch", f"{GROUP}/readinessattestations/status", "shop"),
     ("watch", "/namespaces", ""),
     ("create", "/events", "shop"),
     ("patch", "/events", "shop"),
@@ -87,6 +92,11 @@ MAY_NOT = [
     ("update", f"{GROUP}/readinesspolicies", "shop"),
     ("delete", f"{GROUP}/readinesspolicies", "shop"),
     ("approve", f"{GROUP}/remediations", "shop"),
+    ("approve", f"{GROUP}/readinesswaivers", "shop"),
+    ("approve", f"{GROUP}/readinessattestations", "shop"),
+    ("create", f"{GROUP}/readinesswaivers", "shop"),
+    ("patch", f"{GROUP}/readinesswaivers", "shop"),
+    ("delete", f"{GROUP}/readinessattestations", "shop"),
     ("deletecollection", f"{GROUP}/remediations", "shop"),
     ("get", "/secrets", "shop"),
     ("get", "/secrets", HOME),

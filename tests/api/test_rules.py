@@ -10,7 +10,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from apiserver import ApiServer, account, policy
+from apiserver import ApiServer, account, attestation, policy, waiver
 from passmuster.api import manifest
 from passmuster.api.fields import Constraint
 from passmuster.api.parameters import CheckFacts
@@ -20,6 +20,12 @@ from passmuster.model.parameter import Parameter
 
 ROLE = "arn:aws:iam::123456789012:role/passmuster-inspection"
 FIXER = "arn:aws:iam::123456789012:role/passmuster-remediation"
+STORE = {
+    "bucket": "audit-evidence",
+    "prefix": "readiness/shop",
+    "region": "eu-central-1",
+    "roleArn": "arn:aws:iam::210987654321:role/passmuster-evidence",
+}
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,14 @@ def of_policy(spec: dict[str, Any]) -> dict[str, Any]:
 
 def of_account(spec: dict[str, Any]) -> dict[str, Any]:
     return account("case", **spec)
+
+
+def of_waiver(spec: dict[str, Any]) -> dict[str, Any]:
+    return waiver("default", "case", **spec)
+
+
+def of_attestation(spec: dict[str, Any]) -> dict[str, Any]:
+    return attestation("default", "case", **spec)
 
 
 SELECTOR = {"matchLabels": {"team": "shop"}}
@@ -227,6 +241,121 @@ CASES = [
         "is not a time zone, for example Europe/Berlin",
     ),
     Case("recovery", of_policy, {"recovery": {"rto": "4h", "rpo": "0s", "secondaryRegion": "eu-west-1"}}),
+    # scope
+    Case("a scope", of_policy, {"scope": {"tags": [{"key": "Environment", "values": ["production"]}]}}),
+    Case("a scope by a key alone", of_policy, {"scope": {"tags": [{"key": "Team"}]}}),
+    Case(
+        "a scope without tags",
+        of_policy,
+        {"scope": {"tags": []}},
+        "spec.scope.tags",
+        "",
+        "it has 0 entries, at least 1",
+    ),
+    Case(
+        "a scope with a tag twice",
+        of_policy,
+        {"scope": {"tags": [{"key": "Team"}, {"key": "Team", "values": ["shop"]}]}},
+        "spec.scope.tags[1]",
+        "",
+        "Team is there twice",
+    ),
+    # waivers
+    Case("a waiver", of_waiver, {}),
+    Case("a waiver of resources of one account", of_waiver, {"resources": ["*:x"], "accountRef": {"name": "shop"}}),
+    Case("a waiver in another time zone", of_waiver, {"expiresAt": "2027-03-31T02:00:00+02:00"}),
+    Case("a waiver that ended long ago", of_waiver, {"expiresAt": "2020-01-01T00:00:00Z"}),
+    Case("a waiver without an end", of_waiver, {"expiresAt": None}, "spec.expiresAt", "equired", "it is required"),
+    Case("a waiver without a reason", of_waiver, {"reason": ""}, "spec.reason", "", "it has 0 characters"),
+    Case(
+        "a waiver until a day",
+        of_waiver,
+        {"expiresAt": "31 March"},
+        "spec.expiresAt",
+        "",
+        "is not a moment with its time zone, for example '2027-03-31T00:00:00Z'",
+    ),
+    Case(
+        "a waiver of a check that is none",
+        of_waiver,
+        {"check": "https-redirct"},
+        "spec.check",
+        "",
+        "there is no check 'https-redirct'; did you mean https-redirect?",
+    ),
+    Case(
+        "a waiver of a resource twice",
+        of_waiver,
+        {"resources": ["*:x", "*:x"]},
+        "spec.resources[1]",
+        "",
+        "*:x is there twice",
+    ),
+    Case(
+        "a waiver approved twice by one",
+        of_waiver,
+        {"approvals": [{"by": "admin"}, {"by": "admin"}]},
+        "spec.approvals[1]",
+        "",
+        "admin is there twice",
+    ),
+    # attestations
+    Case("an attestation", of_attestation, {}),
+    Case("an attestation of a year", of_attestation, {"expiresAt": "2027-01-01T00:00:00Z"}),
+    Case(
+        "an attestation of a year and a day",
+        of_attestation,
+        {"expiresAt": "2027-01-02T00:00:00Z"},
+        "spec.expiresAt",
+        "an attestation of dr-runbooks lasts at most 365 days",
+    ),
+    Case(
+        "an attestation of half a year and a day",
+        of_attestation,
+        {"check": "ci-cd-pipeline", "expiresAt": "2026-07-01T00:00:00Z"},
+        "spec.expiresAt",
+        "an attestation of ci-cd-pipeline lasts at most 180 days",
+    ),
+    Case(
+        "an attestation that ends before it begins",
+        of_attestation,
+        {"expiresAt": "2025-12-31T00:00:00Z"},
+        "spec.expiresAt",
+        "an attestation expires after it is issued",
+    ),
+    Case(
+        "an attestation of a check that takes none",
+        of_attestation,
+        {"check": "https-redirect"},
+        "spec.check",
+        "",
+        "https-redirect takes no attestation; waive it, or attest one of ",
+    ),
+    Case(
+        "an attestation of a check that is none",
+        of_attestation,
+        {"check": "dr-runbok"},
+        "spec.check",
+        "",
+        "there is no check 'dr-runbok'; did you mean dr-runbooks?",
+    ),
+    Case(
+        "an attestation with half a digest",
+        of_attestation,
+        {"evidence": {"uri": "https://wiki.example.com/dr", "sha256": "4c2b"}},
+        "spec.evidence.sha256",
+        "",
+        "is not a SHA-256 digest",
+    ),
+    Case(
+        "an attestation without evidence",
+        of_attestation,
+        {"evidence": None},
+        "spec.evidence",
+        "equired",
+        "it is required",
+    ),
+    Case("an attestation by nobody", of_attestation, {"owner": None}, "spec.owner", "equired", "it is required"),
     # accounts
     Case("an account", of_account, {}),
     Case(
@@ -301,6 +430,58 @@ CASES = [
         "-1 is less than",
     ),
     Case("leave to disable", of_account, {"mayDisable": ["https-redirect"]}),
+    # the evidence store
+    Case("an evidence bucket of another account", of_account, {"evidence": {"s3": STORE}}),
+    Case("an evidence folder", of_account, {"evidence": {"folder": "shop/evidence"}}),
+    Case(
+        "an evidence store without a place", of_account, {"evidence": {}}, "spec.evidence", "give either s3 or folder"
+    ),
+    Case(
+        "an evidence store in two places",
+        of_account,
+        {"evidence": {"s3": STORE, "folder": "shop"}},
+        "spec.evidence",
+        "give either s3 or folder",
+    ),
+    Case(
+        "an evidence role of another partition",
+        of_account,
+        {"evidence": {"s3": {**STORE, "roleArn": "arn:aws-cn:iam::210987654321:role/passmuster-evidence"}}},
+        "spec.evidence",
+        "evidence.s3.roleArn must be a role of the account's partition",
+    ),
+    Case(
+        "an evidence folder above its root",
+        of_account,
+        {"evidence": {"folder": "../etc"}},
+        "spec.evidence.folder",
+        "",
+        "is not a folder below another: no slash in front, no .., for example shop/evidence",
+    ),
+    Case(
+        "a prefix with a slash in front",
+        of_account,
+        {"evidence": {"s3": {**STORE, "prefix": "/readiness"}}},
+        "spec.evidence.s3.prefix",
+        "",
+        "is not a prefix of keys, for example readiness/shop, without slashes around it",
+    ),
+    Case(
+        "a bucket in capitals",
+        of_account,
+        {"evidence": {"s3": {**STORE, "bucket": "Evidence"}}},
+        "spec.evidence.s3.bucket",
+        "",
+        "is not the name of a bucket: 3 to 63 lower-case letters, digits, hyphens and dots",
+    ),
+    Case(
+        "a key that is no ARN",
+        of_account,
+        {"evidence": {"s3": {**STORE, "kmsKeyArn": "alias/evidence"}}},
+        "spec.evidence.s3.kmsKeyArn",
+        "",
+        "is not the ARN of a KMS key",
+    ),
     Case("too many approvals", of_account, {"minApprovals": 11}, "spec.minApprovals", "", "11 is more than 10"),
 ]
 ACCEPTED = [pytest.param(case, id=case.name) for case in CASES if not case.at]
@@ -382,6 +563,8 @@ def test_every_rule_has_a_refused_example() -> None:
     said = {case.said for case in CASES if case.at}
     changes = {"accountId cannot change: create another AWSAccount"}
     changes.add("a report stays with its policy and account: delete it and the operator writes another")
+    changes.add("a waiver stays as it was approved: delete it and create another")
+    changes.add("an attestation stays as it was approved: delete it and create another")
     rules = {constraint.message for kind in KINDS for constraint in _constraints(kind)}
     assert len(rules) >= 12
     assert rules - said == changes

@@ -220,7 +220,15 @@ def test_without_an_optional_check_nothing_can_be_asked_for() -> None:
 
 def test_every_slot_is_filled_somewhere(generated: dict[str, Schema]) -> None:
     assert "every-kind" in json.dumps(generated)
-    assert {slot.value for slot in Slot} == {"check", "optional-check", "parameters", "floors", "inputs"}
+    assert set(Slot) == {
+        Slot.CHECK,
+        Slot.OPTIONAL_CHECK,
+        Slot.ATTESTABLE_CHECK,
+        Slot.ATTESTATION,
+        Slot.PARAMETERS,
+        Slot.FLOORS,
+        Slot.INPUTS,
+    }
 
 
 VALUES: list[tuple[str, list[Any], list[Any]]] = [

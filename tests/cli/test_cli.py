@@ -6,11 +6,13 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from apiserver import attestation, waiver
 from passmuster.checks import catalogue
 from passmuster.cli import main
 from passmuster.sandbox.accounts import review
@@ -326,3 +328,109 @@ def test_the_operator_says_what_is_missing_without_a_cluster(run: Run, tmp_path:
     assert ran.code == 2
     assert "passmuster sandbox up" in " ".join(ran.err.split())
     assert "Traceback" not in ran.err
+
+
+# waivers, attestations and scope in files
+
+
+def _with(*documents: dict[str, Any], **policy: Any) -> str:
+    whole = json.loads(_manifests(**policy))
+    whole["items"] += documents
+    return json.dumps(whole)
+
+
+def _check(ran: Ran, check: str) -> dict[str, Any]:
+    return next(dict(one) for one in ran.json["status"]["checks"] if one["id"] == check)
+
+
+def _said(text: str) -> str:
+    return " ".join(text.split())
+
+
+def test_waivers_and_attestations_in_a_file_count_as_they_are_written(
+    aws: SimulatedAWS, run: Run, tmp_path: Path
+) -> None:
+    far = (datetime.now(UTC) + timedelta(days=100)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    two = [{"by": "ann"}, {"by": "bob"}]
+    issued, ends = "2026-01-01T00:00:00Z", (datetime(2026, 6, 1, tzinfo=UTC)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    documents = (
+        waiver("shop", "callback", check="https-redirect", expiresAt=far, approvals=two),
+        waiver("shop", "half", check="nat-gateway-per-az", expiresAt=far, approvals=two[:1]),
+        waiver("shop", "old", check="tls-certificates-valid", expiresAt="2026-03-31T00:00:00Z", approvals=two),
+        attestation("shop", "pipeline", check="ci-cd-pipeline", issuedAt=issued, expiresAt=ends, approvals=two),
+    )
+    (tmp_path / "p.json").write_text(_with(*documents))
+    ran = run("inspect", "-f", "p.json", "--endpoint-url", aws.url, "--output", "json")
+    waived = _check(ran, "https-redirect")
+    assert (waived["status"], waived["waived"] >= 1) == ("Pass", True)
+    assert {f["waivedBy"] for f in waived["findings"] if f["status"] == "Fail"} == {"callback"}
+    assert _check(ran, "nat-gateway-per-az")["status"] == "Fail"
+    assert _check(ran, "tls-certificates-valid")["status"] == "Fail"
+    assert {one["name"]: one["state"] for one in ran.json["status"]["waivers"]} == {
+        "callback": "InForce",
+        "half": "AwaitingApproval",
+        "old": "Expired",
+    }
+    told = _said(ran.err)
+    assert "ReadinessWaiver half (nat-gateway-per-az) does not count: has 1 of 2 approvals" in told
+    assert "ReadinessWaiver old (tls-certificates-valid) does not count: expired on 2026-03-31T00:00:00Z" in told
+    assert "ReadinessAttestation pipeline (ci-cd-pipeline) does not count: expired on 2026-06-01" in told
+    table = run("inspect", "-f", "p.json", "--endpoint-url", aws.url)
+    assert "Waivers and attestations" in table.out
+    assert "The legacy shop has no health endpoint until March" in _said(table.out)
+    plan = run("plan", "-f", "p.json", "--endpoint-url", aws.url, "-o", "json")
+    assert "https-redirect" not in {check for step in plan.json[0]["steps"] for check in step["fixes"]}
+
+
+def test_an_attestation_in_a_file_answers_its_check_and_an_early_end_is_told(
+    aws: SimulatedAWS, run: Run, tmp_path: Path
+) -> None:
+    now = datetime.now(UTC)
+    issued, ends = ((now + timedelta(days=d)).strftime("%Y-%m-%dT%H:%M:%SZ") for d in (-1, 10))
+    made = attestation(
+        "shop",
+        "endpoint",
+        check="health-endpoint-dedicated",
+        issuedAt=issued,
+        expiresAt=ends,
+        approvals=[{"by": "ann"}],
+    )
+    (tmp_path / "p.json").write_text(_with(made))
+    ran = run("inspect", "-f", "p.json", "--endpoint-url", aws.url, "--output", "json")
+    found = _check(ran, "health-endpoint-dedicated")
+    assert found["status"] == "Pass"
+    assert {f["attestedBy"] for f in found["findings"]} == {"endpoint"}
+    assert f"ReadinessAttestation endpoint (health-endpoint-dedicated) expires on {ends[:10]}" in _said(ran.err)
+
+
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        (waiver("shop", "w", check="https-redirct"), "there is no check 'https-redirct'; did you mean https-redirect?"),
+        (waiver("shop", "w", policyRef={"name": "pay"}), "there is no ReadinessPolicy pay in the files, only shop"),
+        (waiver("pay", "w"), "the ReadinessPolicy shop is in the namespace shop, not in pay"),
+        (waiver("shop", "w", accountRef={"name": "pay"}), "there is no AWSAccount pay in the files, only shop"),
+        (attestation("shop", "a", check="https-redirect"), "https-redirect takes no attestation; waive it"),
+        (attestation("shop", "a", expiresAt="2027-06-01T00:00:00Z"), "dr-runbooks lasts at most 365 days"),
+    ],
+)
+def test_a_mistake_in_a_waiver_or_attestation_is_told_before_anything_is_read(
+    aws: SimulatedAWS, run: Run, tmp_path: Path, document: dict[str, Any], said: str
+) -> None:
+    (tmp_path / "p.json").write_text(_with(document))
+    aws.requests.clear()
+    ran = run("inspect", "-f", "p.json", "--endpoint-url", aws.url)
+    assert ran.code == 2
+    assert said in _said(ran.err)
+    assert "Traceback" not in ran.err
+    assert aws.requests == []
+
+
+def test_a_scope_that_matches_nothing_reaches_no_level(aws: SimulatedAWS, run: Run, tmp_path: Path) -> None:
+    scope = {"tags": [{"key": "Environment", "values": ["nowhere"]}]}
+    (tmp_path / "p.json").write_text(_manifests(level="Foundation", scope=scope))
+    ran = run("inspect", "-f", "p.json", "--endpoint-url", aws.url, "--output", "json")
+    assert ran.code == 1
+    assert (ran.json["status"]["level"], ran.json["status"]["score"]) == ("None", None)
+    assert _check(ran, "https-redirect")["findings"][0]["reason"] == "OutsideScope"
+    assert _check(ran, "cloudtrail-multi-region")["status"] == "Fail"

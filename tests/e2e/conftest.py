@@ -26,7 +26,10 @@ KINDS = {
     "readinesspolicies": "ReadinessPolicy",
     "readinessreports": "ReadinessReport",
     "remediations": "Remediation",
+    "readinesswaivers": "ReadinessWaiver",
+    "readinessattestations": "ReadinessAttestation",
 }
+OWNED = ("remediations", "readinesspolicies", "readinessreports")
 
 
 @dataclass
@@ -133,7 +136,7 @@ def world(control_plane: ControlPlane) -> Iterator[World]:
         server.bind("shop", "alice", role="passmuster-approver")
         everything = {
             "apiGroups": ["passmuster.io"],
-            "resources": ["remediations", "readinesspolicies", "readinessreports"],
+            "resources": list(OWNED),
             "verbs": ["get", "list", "watch", "create", "update", "patch", "delete"],
         }
         server.bind("shop", "bob", everything)
@@ -142,7 +145,7 @@ def world(control_plane: ControlPlane) -> Iterator[World]:
         finally:
             for process in made.operators:
                 process.stop()
-            for plural in ("remediations", "readinesspolicies", "readinessreports"):
+            for plural in ("readinesswaivers", "readinessattestations", *OWNED):
                 for body in made.list(plural):
                     if body["metadata"].get("finalizers"):
                         server.patch(body, {"metadata": {"finalizers": None}})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,11 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import reports
-from passmuster.api.report import MOST_FINDINGS, ReadinessReport, ReadinessReportStatus
+from passmuster.api.report import MOST_FINDINGS, MOST_RESOURCES, ReadinessReport, ReadinessReportStatus
+from passmuster.assess.changes import compare
 from passmuster.assess.plan import Plan
 from passmuster.engine import documents
 from passmuster.engine.documents import merge_patch, report_document, restored, substance, trimmed
+from passmuster.model.evidence import Attestation, Waiver
 from passmuster.model.finding import Finding
+from passmuster.model.grant import Grant, Standing
+from passmuster.model.parameter import Raised
 from passmuster.model.report import Inspection, Refusal, Report
 from passmuster.model.verdict import Reason, Status
 from passmuster.remediation.rendering import Blocked
@@ -316,3 +321,115 @@ def test_a_stored_report_tells_after_a_restart_what_it_told_before() -> None:
 def test_a_report_without_a_status_tells_nothing() -> None:
     assert restored({"spec": {"accountId": ACCOUNT}}) is None
     assert restored({"spec": {"accountId": ACCOUNT}, "status": {"checks": []}}) is None
+
+
+# what people granted and what the account raised
+
+
+def test_waivers_and_attestations_and_raised_parameters_survive_a_restart() -> None:
+    until = NOW + timedelta(days=3)
+    grants = (
+        Grant(
+            Waiver("legacy", "https-redirect", "It moves", until, ("*:x",)), Standing.IN_FORCE, "Counts", ("a", "b"), 2
+        ),
+        Grant(Waiver("old", "https-redirect", "It moved", NOW), Standing.EXPIRED, "Expired"),
+        Grant(
+            Attestation("dr", "dr-runbooks", "Rehearsed", "https://e.example", "ann", NOW, until, "c" * 64),
+            Standing.AWAITING_APPROVAL,
+            "Has 0 of 1 approval",
+            expiring=True,
+            findings=3,
+        ),
+    )
+    raised = (Raised("dr-runbooks", "maxAgeDays", 400, 365), Raised("dr-runbooks", "documents", ["a"], []))
+    report = replace(
+        reports.report([reports.result("https-redirect", reports.finding(80))]), grants=grants, raised=raised
+    )
+    stored = ReadinessReportStatus.model_validate(_document(report)["status"]).body()
+    again = restored({"spec": {"accountId": ACCOUNT}, "status": json.loads(json.dumps(stored))})
+    assert again is not None
+    assert again.grants == grants
+    assert again.grants[2].findings == 3
+    assert again.raised == raised
+
+
+def test_a_thousand_long_waivers_do_not_make_a_report_too_large() -> None:
+    many = tuple(
+        Grant(Waiver(f"w{n}", "https-redirect", "x" * 1024, NOW, ("y" * 2000,) * 3), Standing.EXPIRED, "Expired")
+        for n in range(1000)
+    )
+    report = replace(reports.report([reports.result("https-redirect", reports.finding(80))]), grants=many)
+    document = _document(report)
+    assert _size(document) < MOST
+    assert [check["id"] for check in document["status"]["checks"]] == ["https-redirect"]
+    assert len(_document(report, limit=None)["status"]["waivers"]) == 1000
+
+
+# what changed
+
+
+def _crowds() -> tuple[Report, Report]:
+    """A large account before and after all of its resources were replaced."""
+    many = [reports.result("https-redirect", *(reports.finding(n) for n in range(3000)))]
+    others = [reports.result("https-redirect", *(reports.finding(n, Status.PASS) for n in range(3000, 6000)))]
+    return reports.report(many), reports.report(others)
+
+
+def test_what_changed_is_bounded_in_the_cluster_and_whole_on_the_command_line() -> None:
+    old, new = _crowds()
+    changes = compare(old, new)
+    whole = report_document("shop-1", "shop", "shop", new, None, limit=None, changes=changes)["status"]["changes"]
+    assert (len(whole["appeared"]), whole["moreAppeared"]) == (3000, 0)
+    digest = report_document("shop-1", "shop", "shop", new, None, changes=changes)["status"]["changes"]
+    assert (len(digest["appeared"]), digest["moreAppeared"]) == (MOST_RESOURCES, 3000 - MOST_RESOURCES)
+    assert (len(digest["gone"]), digest["moreGone"]) == (MOST_RESOURCES, 3000 - MOST_RESOURCES)
+
+
+def test_a_report_with_changes_passes_the_schema_and_reads_back() -> None:
+    old, new = _crowds()
+    changes = compare(old, new)
+    document = report_document("shop-1", "shop", "shop", new, None, changes=changes)
+    assert _size(document) <= MOST
+    status = ReadinessReportStatus.model_validate(document["status"]).body()
+    again = documents.restored_changes(status)
+    assert again is not None
+    assert (again.checks, again.before.level, again.before.checks) == (
+        changes.checks,
+        changes.before.level,
+        changes.before.checks,
+    )
+    assert len(again.appeared) + again.more_appeared == 3000
+
+
+def test_what_changed_is_cut_before_a_verdict_is_lost() -> None:
+    old, new = _crowds()
+    long = [
+        replace(finding, resource=f"arn:aws:s3:::{'x' * 1900}{n}")
+        for n, finding in enumerate(new.check("https-redirect").findings[:MOST_RESOURCES])
+    ]
+    wide = [reports.result(f"check-{n}", *long[:10]) for n in range(80)]
+    changes = compare(old, reports.report([reports.result("https-redirect", *long)]))
+    document = report_document("shop-1", "shop", "shop", reports.report(wide), None, changes=changes)
+    assert _size(document) <= MOST
+    assert len(document["status"]["checks"]) == 80
+    told = document["status"]["changes"]
+    assert len(told["appeared"]) + told["moreAppeared"] == MOST_RESOURCES
+
+
+def test_without_a_comparison_nothing_is_said_of_one() -> None:
+    status = report_document("shop-1", "shop", "shop", reports.report([]), None)["status"]
+    assert not {"previous", "changes"} & set(status)
+    assert documents.restored_changes(status) is None
+
+
+def test_what_people_granted_survives_in_the_findings() -> None:
+    waived = replace(reports.finding(80), waived_by="legacy", warnings=("it ends soon",))
+    attested = replace(reports.finding(81, Status.PASS), attested_by="drill")
+    report = reports.report([reports.result("https-redirect", waived, attested)])
+    again = restored(json.loads(json.dumps(_document(report))))
+    assert again is not None
+    assert {(f.waived_by, f.attested_by, f.warnings) for f in again.check("https-redirect").findings} == {
+        ("legacy", None, ("it ends soon",)),
+        (None, "drill", ()),
+    }
+    assert again.check("https-redirect").waived == 1

@@ -16,7 +16,8 @@ from passmuster.api.report import ReadinessReportStatus
 from passmuster.assess.plan import Plan
 from passmuster.engine.cache import Cache
 from passmuster.engine.documents import report_document
-from passmuster.engine.fleet import BUCKETS, Counters, Figures, Fleet, Histogram
+from passmuster.engine.fleet import BUCKETS, Counters, Figures, Fleet, RemediationFigure
+from passmuster.engine.histogram import Histogram
 from passmuster.engine.ports import POLICIES, REMEDIATIONS, REPORTS, Key
 from passmuster.model.verdict import Phase, Status
 from replay import ACCOUNT, NOW
@@ -83,13 +84,15 @@ def test_figures_go_with_their_report_and_with_their_policy() -> None:
 def test_remediations_are_counted_by_phase_and_state() -> None:
     fleet = Fleet()
     keys = [Key(REMEDIATIONS, "shop", str(n)) for n in range(3)]
-    for key in keys:
-        fleet.put_remediation(key, "Production", "Proposed")
-    fleet.put_remediation(keys[0], "Production", "Applied")
-    assert fleet.remediations() == {("Production", "Proposed"): 2, ("Production", "Applied"): 1}
+    proposed, applied = (
+        RemediationFigure("shop", "shop", ACCOUNT, "Production", state) for state in ("Proposed", "Applied")
+    )
+    assert [fleet.put_remediation(key, proposed) for key in keys] == [None, None, None]
+    assert fleet.put_remediation(keys[0], applied) == proposed
+    assert fleet.remediations() == {proposed: 2, applied: 1}
     fleet.drop_remediation(keys[0])
     fleet.drop_remediation(keys[0])
-    assert fleet.remediations() == {("Production", "Proposed"): 2}
+    assert fleet.remediations() == {proposed: 2}
 
 
 def test_counters_tell_outcomes_throttles_and_dollars() -> None:

@@ -604,7 +604,8 @@ def test_an_undo_that_aws_refuses_is_told_once_and_not_repeated_by_itself(world:
     world.until("Applied")
     failure = world.aws.fail_resource("delete", logical_id="Trail", reason="the trail is protected", count=None)
     world.approve(action="Undo")
-    world.until("Failed")
+    world.until("Blocked")
+    assert world.condition("Stalled")["reason"] == "StackFailed"
     assert "the trail is protected" in world.condition("Ready")["message"]
     world.turn()
     history, deletions = world.states(), world.mutations()["DeleteStack"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -300,3 +301,84 @@ def test_a_flood_of_alerts_is_one_request_per_policy(inbox: Inbox) -> None:
     flood = [_alert(str(n), **NAMED, check="https-redirect") for n in range(2000)]
     assert inbox.post(_notification(*flood))[0] == 202
     assert len(inbox.cluster.patches) == 1
+
+
+# signs of life
+
+
+def _status(inbox: Inbox, key: Key = SHOP) -> dict[str, Any]:
+    return dict((inbox.cluster.get(key) or {}).get("status") or {})
+
+
+def _asks(inbox: Inbox, key: Key = SHOP, *, floors: bool = False, **parameters: Any) -> None:
+    """The policy, or its account's floors, name a receiver or a probe; and it was inspected once."""
+    given = {check.replace("_", "-"): value for check, value in parameters.items()}
+    if floors:
+        inbox.cluster.patch(Key(ACCOUNTS, "", "shop"), {"spec": {"floors": given}})
+    else:
+        inbox.cluster.patch(key, {"spec": {"checks": {"parameters": given}}})
+    inbox.cluster.patch_status(key, {"observedGeneration": 1})
+    inbox.cluster.patches.clear()
+
+
+ON_CALL = {"on_call_rotation": {"receiver": "pagers"}}
+PROBED = {"synthetic_canaries_running": {"probeJob": "blackbox"}}
+
+
+def test_a_notification_is_a_sign_of_life_of_its_receiver_for_the_policies_that_ask(inbox: Inbox) -> None:
+    _asks(inbox, **ON_CALL)
+    answer = inbox.post({**_notification(_alert(alertname="Watchdog")), "receiver": "pagers"})
+    assert answer == (202, "0 policies are inspected")
+    assert list(_status(inbox)["heartbeats"]) == ["pagers"]
+    assert "heartbeats" not in _status(inbox, OTHER)
+    assert inbox.cluster.patches == [], "a sign of life asks for no inspection"
+
+
+def test_the_accounts_floor_can_name_the_receiver(inbox: Inbox) -> None:
+    _asks(inbox, floors=True, **ON_CALL)
+    inbox.post({**_notification(), "receiver": "pagers"})
+    assert list(_status(inbox)["heartbeats"]) == ["pagers"]
+
+
+@pytest.mark.parametrize("receiver", ["", "others", "pagers " * 20])
+def test_another_receiver_is_no_sign_of_life(inbox: Inbox, receiver: str) -> None:
+    _asks(inbox, **ON_CALL)
+    inbox.post({**_notification(_alert()), "receiver": receiver})
+    assert "heartbeats" not in _status(inbox)
+
+
+def test_a_firing_probe_alert_reports_success_and_a_resolved_one_does_not(inbox: Inbox) -> None:
+    _asks(inbox, **PROBED)
+    inbox.post(_notification(_alert(status="resolved", passmuster_probe="blackbox")))
+    assert "probes" not in _status(inbox)
+    inbox.post(_notification(_alert(passmuster_probe="blackbox"), _alert(passmuster_probe="another")))
+    assert list(_status(inbox)["probes"]) == ["blackbox"]
+
+
+def test_signs_of_life_are_written_at_most_every_five_minutes(inbox: Inbox) -> None:
+    _asks(inbox, **ON_CALL)
+    moments = iter(datetime(2026, 11, 22, 12, minute, tzinfo=UTC) for minute in (0, 1, 4, 5))
+    now = [next(moments)]
+    inbox.receiver = Receiver(
+        inbox.cluster, inbox.cache, inbox.token_file, catalogue.load().__contains__, clock=lambda: now[0]
+    )
+    seen = []
+    for _ in range(4):
+        inbox.post({**_notification(), "receiver": "pagers"})
+        seen.append(_status(inbox)["heartbeats"]["pagers"][14:16])
+        now[0] = next(moments, now[0])
+    assert seen == ["00", "00", "00", "05"]
+
+
+def test_a_receiver_that_nobody_asks_about_any_more_leaves_the_status(inbox: Inbox) -> None:
+    _asks(inbox, **ON_CALL)
+    inbox.post({**_notification(), "receiver": "pagers"})
+    _asks(inbox, on_call_rotation={"receiver": "others"})
+    inbox.post({**_notification(), "receiver": "others"})
+    assert list(_status(inbox)["heartbeats"]) == ["others"]
+
+
+def test_a_policy_that_was_never_inspected_gets_no_status(inbox: Inbox) -> None:
+    inbox.cluster.patch(SHOP, {"spec": {"checks": {"parameters": {"on-call-rotation": {"receiver": "pagers"}}}}})
+    inbox.post({**_notification(), "receiver": "pagers"})
+    assert _status(inbox) == {}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -13,27 +15,54 @@ from prometheus_client.parser import text_string_to_metric_families
 import reports
 from passmuster.api.report import ReadinessReportStatus
 from passmuster.assess.plan import Plan
+from passmuster.engine.cache import Cache
 from passmuster.engine.documents import report_document
-from passmuster.engine.fleet import Counters, Figures, Fleet
-from passmuster.engine.ports import POLICIES, REMEDIATIONS, REPORTS, Key
+from passmuster.engine.fleet import Counters, Figures, Fleet, RemediationFigure
+from passmuster.engine.ports import ACCOUNTS, POLICIES, REMEDIATIONS, REPORTS, Key
 from passmuster.engine.queue import WorkQueue
 from passmuster.metrics import contract
 from passmuster.metrics.exposition import Exposition
+from passmuster.model.evidence import Attestation, Waiver
+from passmuster.model.grant import Grant, Standing
 from passmuster.model.verdict import Status
-from replay import ACCOUNT
+from replay import ACCOUNT, NOW
 
 POLICY = Key(POLICIES, "shop", "shop")
 REPORT = Key(REPORTS, "shop", f"shop-{ACCOUNT}")
+SOON = NOW + timedelta(days=3)
+WAIVED = Grant(Waiver("legacy", "https-redirect", "It moves", SOON), Standing.IN_FORCE, "Counts", ("ann", "bob"), 2)
+ENDED = Grant(Waiver("ended", "https-redirect", "It moved", NOW), Standing.EXPIRED, "Expired")
+ATTESTED = Grant(
+    Attestation("dr", "dr-runbooks", "Rehearsed", "https://e.example", "ann", NOW, SOON, "c" * 64),
+    Standing.IN_FORCE,
+    "Counts",
+)
+REMEDIATION = RemediationFigure("shop", "shop", ACCOUNT, "Production", "Applied")
 RESERVED = {"namespace", "instance", "job", "pod", "container", "service_account"}
+
+
+def _policy(**spec: Any) -> dict[str, Any]:
+    whole = {"accountRef": {"name": "shop"}, "level": "Stable", **spec}
+    return {"metadata": {"name": "shop", "namespace": "shop", "resourceVersion": "1"}, "spec": whole}
+
+
+def _account(valid: str | None, *, version: str = "1", **labels: str) -> dict[str, Any]:
+    conditions = [{"type": "CredentialsValid", "status": valid}] if valid else []
+    return {
+        "metadata": {"name": "shop", "resourceVersion": version, "labels": labels},
+        "spec": {"accountId": ACCOUNT},
+        "status": {"conditions": conditions},
+    }
 
 
 class Scraped:
     """An exposition with everything in it, and what a scrape of it says."""
 
     def __init__(self) -> None:
-        self.fleet, self.counters, self.leads = Fleet(), Counters(), True
+        self.cache, self.fleet, self.counters, self.leads = Cache(), Fleet(), Counters(), True
         self.queue: WorkQueue[str] = WorkQueue()
         self.exposition = Exposition(
+            self.cache,
             self.fleet,
             self.counters,
             self.queue,
@@ -61,7 +90,9 @@ class Scraped:
 def stored() -> dict[str, Any]:
     """A report of the real checks as the API server gives it back."""
     report, _ = reports.from_fixtures()
-    plan = Plan((reports.step("one", "1.00"), reports.step("two", "2.00")), ())
+    failing = next(check.id for check in report.checks if check.status is Status.FAIL)
+    plan = Plan((reports.step("one", "1.00", fixes=(failing,)), reports.step("two", "2.00")), ())
+    report = replace(report, grants=(WAIVED, ENDED, ATTESTED))
     document = report_document(REPORT.name, "shop", "shop", report, plan)
     status = ReadinessReportStatus.model_validate(document["status"]).body()
     return dict(json.loads(json.dumps({**document, "status": status})))
@@ -71,7 +102,12 @@ def stored() -> dict[str, Any]:
 def scraped(stored: dict[str, Any]) -> Iterator[Scraped]:
     made = Scraped()
     made.fleet.put(REPORT, Figures.of(POLICY, stored, 80.0))
-    made.fleet.put_remediation(Key(REMEDIATIONS, "shop", "trail"), "Production", "Applied")
+    made.fleet.put_remediation(Key(REMEDIATIONS, "shop", "trail"), REMEDIATION)
+    made.cache.put(Key(POLICIES, "shop", "shop"), _policy())
+    made.cache.put(Key(ACCOUNTS, "", "shop"), _account("True"))
+    made.counters.remediated("Applied", 90.0)
+    made.counters.awaits_notifications(("accepted", "unauthorized"), NOW)
+    made.counters.notified("accepted", NOW + timedelta(minutes=1))
     made.counters.request("ec2", "DescribeVpcs", "ok", 0.02)
     made.counters.request("ec2", "DescribeVpcs", "throttled", 0.2)
     made.counters.inspected(4.2)
@@ -149,6 +185,14 @@ def test_findings_are_counted_by_check_and_status(scraped: Scraped, stored: dict
     assert {(dict(k)["check"], dict(k)["status"]): v for k, v in counted.items()} == wanted
 
 
+def test_the_end_of_what_counts_is_a_time_and_what_ended_has_no_series(scraped: Scraped) -> None:
+    (waived,) = scraped.samples("passmuster_waiver_expiry_timestamp_seconds").items()
+    assert (dict(waived[0])["waiver"], dict(waived[0])["check"]) == ("legacy", "https-redirect")
+    assert waived[1] == SOON.timestamp()
+    (attested,) = scraped.samples("passmuster_attestation_expiry_timestamp_seconds").items()
+    assert (dict(attested[0])["attestation"], attested[1]) == ("dr", SOON.timestamp())
+
+
 def test_an_account_without_a_score_has_no_score_series() -> None:
     scraped = Scraped()
     report = reports.report([reports.result("https-redirect", reports.finding(80, Status.UNKNOWN))])
@@ -172,14 +216,86 @@ def test_a_standby_exports_no_figure_of_any_account(scraped: Scraped) -> None:
 def test_series_vanish_with_their_object(scraped: Scraped) -> None:
     assert "account_id" in scraped.text()
     scraped.fleet.drop(REPORT)
+    scraped.cache.drop(POLICY)
     scraped.fleet.drop_remediation(Key(REMEDIATIONS, "shop", "trail"))
+    scraped.cache.drop(Key(ACCOUNTS, "", "shop"))
     assert "account_id" not in scraped.text()
     assert scraped.samples("passmuster_remediations") == {}
 
 
 def test_series_vanish_with_their_policy(scraped: Scraped) -> None:
     scraped.fleet.drop_policy(POLICY)
-    assert "account_id" not in scraped.text()
+    scraped.cache.drop(POLICY)
+    scraped.fleet.drop_remediation(Key(REMEDIATIONS, "shop", "trail"))
+    assert 'policy="shop"' not in scraped.text()
+
+
+def test_a_policy_is_told_before_it_has_any_report() -> None:
+    scraped = Scraped()
+    scraped.cache.put(Key(ACCOUNTS, "", "shop"), _account(None))
+    scraped.cache.put(POLICY, _policy(interval="2h30m"))
+    assert scraped.value("passmuster_inspection_interval_seconds") == 9000.0
+    (labels,) = scraped.samples("passmuster_level_target")
+    assert dict(labels)["level"] == "Stable"
+    assert scraped.samples("passmuster_inspection_last_success_timestamp_seconds") == {}
+
+
+def test_a_suspended_policy_has_a_level_and_no_interval() -> None:
+    scraped = Scraped()
+    scraped.cache.put(Key(ACCOUNTS, "", "shop"), _account(None))
+    scraped.cache.put(POLICY, _policy(suspend=True))
+    assert scraped.samples("passmuster_inspection_interval_seconds") == {}
+    assert len(scraped.samples("passmuster_level_target")) == 1
+
+
+@pytest.mark.parametrize(("labels", "expected"), [({"team": "shop"}, 1), ({"team": "other"}, 0)])
+def test_a_selector_names_the_accounts_it_selects(labels: dict[str, str], expected: int) -> None:
+    scraped = Scraped()
+    scraped.cache.put(Key(ACCOUNTS, "", "shop"), _account(None, **labels))
+    scraped.cache.put(POLICY, _policy(accountRef=None, accountSelector={"matchLabels": {"team": "shop"}}))
+    assert len(scraped.samples("passmuster_inspection_interval_seconds")) == expected
+
+
+def test_credentials_are_valid_invalid_or_unknown() -> None:
+    scraped = Scraped()
+    for version, (said, expected) in enumerate([("True", {1.0}), ("False", {0.0}), ("Unknown", set()), (None, set())]):
+        scraped.cache.put(Key(ACCOUNTS, "", "shop"), _account(said, version=str(version + 1)))
+        assert set(scraped.samples("passmuster_account_credentials_valid").values()) == expected
+
+
+def test_a_failing_check_tells_since_when_and_what_its_fix_costs(scraped: Scraped, stored: dict[str, Any]) -> None:
+    failing = {c["id"] for c in stored["status"]["checks"] if c["status"] == "Fail"}
+    since = scraped.samples("passmuster_check_failing_since_timestamp_seconds")
+    assert {dict(labels)["check"] for labels in since} == failing != set()
+    costs = scraped.samples("passmuster_check_fix_monthly_cost_dollars")
+    planned = {c: s["monthlyCost"] for s in stored["status"]["plan"] if not s.get("blocked") for c in s["fixes"]}
+    assert {dict(labels)["check"]: cost for labels, cost in costs.items()}.items() <= planned.items()
+
+
+def test_the_last_delivery_is_the_start_until_there_is_one_and_absent_without_a_receiver() -> None:
+    scraped = Scraped()
+    name = "passmuster_alerts_last_delivery_timestamp_seconds"
+    assert scraped.samples(name) == {}
+    scraped.counters.awaits_notifications(("accepted", "unauthorized"), NOW)
+    assert scraped.value(name) == NOW.timestamp()
+    assert set(scraped.samples("passmuster_alerts_received_total").values()) == {0.0}
+    scraped.counters.notified("unauthorized", None)
+    assert scraped.value(name) == NOW.timestamp()
+    scraped.counters.notified("accepted", NOW + timedelta(seconds=9))
+    assert scraped.value(name) == NOW.timestamp() + 9
+
+
+def test_a_standby_tells_of_notifications_because_it_takes_them(scraped: Scraped) -> None:
+    scraped.leads = False
+    assert scraped.samples("passmuster_alerts_last_delivery_timestamp_seconds")
+    assert "passmuster_account_credentials_valid{" not in scraped.text()
+
+
+def test_every_series_that_is_exported_may_be_asked_for_with_its_labels(scraped: Scraped) -> None:
+    allowed = contract.series()
+    for family in scraped.families().values():
+        for sample in family.samples:
+            assert set(sample.labels) <= allowed[sample.name], sample.name
 
 
 def test_a_status_that_changes_leaves_no_series_of_the_old_one(scraped: Scraped) -> None:
@@ -197,6 +313,9 @@ def test_what_is_rebuilt_from_the_stored_reports_is_what_was_exported(scraped: S
 
     restarted = Scraped()
     restarted.fleet.put(REPORT, Figures.of(POLICY, json.loads(json.dumps(stored)), 80))
+    for key in (Key(ACCOUNTS, "", "shop"), POLICY):
+        restarted.cache.put(key, scraped.cache.get(key) or {})
+    restarted.fleet.put_remediation(Key(REMEDIATIONS, "shop", "trail"), REMEDIATION)
     assert figures(restarted.text()) == figures(scraped.text()) != []
 
 

@@ -14,10 +14,14 @@ from passmuster.api.conditions import Conditions
 from passmuster.api.fields import (
     SET,
     AccountId,
+    BucketName,
     CheckId,
     Constraint,
     Count,
     Declared,
+    Folder,
+    KeyArn,
+    KeyPrefix,
     LabelSelector,
     NamespaceName,
     Observed,
@@ -67,6 +71,40 @@ class AllowedNamespaces(Declared):
     )
 
 
+class EvidenceBucket(Declared):
+    """A prefix of a bucket, and the role that may put objects there and do nothing else."""
+
+    bucket: BucketName = Field(description="Name of the bucket.")
+    prefix: KeyPrefix = Field(description="Prefix of the keys, for example readiness/shop; without slashes around it.")
+    region: Region = Field(description="Region of the bucket.")
+    role_arn: RoleArn = Field(
+        description="Role that puts the reports, of this or another account; it needs s3:PutObject on the prefix only."
+    )
+    kms_key_arn: KeyArn | None = Field(
+        default=None,
+        description="KMS key that encrypts the reports; unset means SSE-S3. The role then needs "
+        "kms:GenerateDataKey on it.",
+    )
+
+
+class EvidenceStore(Declared):
+    """Where the full report of every inspection that says something new is kept."""
+
+    constraints: ClassVar = (
+        Constraint(
+            rule="has(self.s3) != has(self.folder)",
+            message="give either s3 or folder",
+            holds=lambda self: (self.s3 is None) != (self.folder is None),
+        ),
+    )
+
+    s3: EvidenceBucket | None = Field(default=None, description="A prefix of an S3 bucket.")
+    folder: Folder | None = Field(
+        default=None,
+        description="A folder below the one that the operator or the command line was given with --evidence-dir.",
+    )
+
+
 class AWSAccountSpec(Declared):
     """The account, the roles, and the rules for its tenants."""
 
@@ -88,6 +126,15 @@ class AWSAccountSpec(Declared):
             message="remediationRoleArn must differ from roleArn: the role of inspections only reads",
             holds=lambda self: self.role_arn is None or self.remediation_role_arn != self.role_arn,
             at="remediationRoleArn",
+        ),
+        Constraint(
+            rule="!has(self.evidence) || !has(self.evidence.s3) ||"
+            " self.evidence.s3.roleArn.startsWith('arn:' + self.partition + ':')",
+            message="evidence.s3.roleArn must be a role of the account's partition",
+            holds=lambda self: self.evidence is None
+            or self.evidence.s3 is None
+            or self.evidence.s3.role_arn.startswith(f"arn:{self.partition}:"),
+            at="evidence",
         ),
         Constraint(
             rule="!has(self.regions) || self.regions.all(r, self.partition == (r.startsWith('cn-') ? 'aws-cn'"
@@ -146,6 +193,9 @@ class AWSAccountSpec(Declared):
     min_approvals: Annotated[int, Field(ge=0, le=10)] = Field(
         default=0,
         description="Distinct people who must approve a remediation; 0 unless set, and at least 1 in mode Propose.",
+    )
+    evidence: EvidenceStore | None = Field(
+        default=None, description="Where full reports are kept as evidence; unset means nowhere but in the cluster."
     )
 
     def owns(self, arn: str | None) -> bool:

@@ -12,9 +12,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from passmuster.api.attestation import ReadinessAttestation
 from passmuster.api.policy import ReadinessPolicy
 from passmuster.api.remediation import Remediation
 from passmuster.api.resource import EDITED_BY, GROUP
+from passmuster.api.waiver import ReadinessWaiver
 
 Manifest = dict[str, Any]
 
@@ -29,6 +31,12 @@ LAST_EDITOR_POLICY = "passmuster-last-editor"
 VERB = "approve"
 """The RBAC verb that approving needs."""
 
+_REMEDIATIONS, _WAIVERS, _ATTESTATIONS = (
+    kind.definition.plural for kind in (Remediation, ReadinessWaiver, ReadinessAttestation)
+)
+APPROVED_KINDS = (_REMEDIATIONS, _WAIVERS, _ATTESTATIONS)
+"""What people approve."""
+
 LABELS = {"app.kubernetes.io/name": "passmuster"}
 DESCRIPTION = "kubernetes.io/description"
 
@@ -42,20 +50,19 @@ def metadata(name: str, description: str, **more: Any) -> Manifest:
 
 def approval_policy() -> tuple[Manifest, Manifest]:
     """The ValidatingAdmissionPolicy of approvals and its binding."""
-    plural = Remediation.definition.plural
     policy = {
         "apiVersion": API_VERSION,
         "kind": "ValidatingAdmissionPolicy",
         "metadata": metadata(
             APPROVAL_POLICY,
-            "Only the operator writes Remediations; people add, change or remove their own approval, "
-            "with the verb approve on remediations.",
+            "Only the operator writes Remediations; people add, change or remove their own approval of a remediation, "
+            "waiver or attestation, with the verb approve on its kind.",
         ),
         "spec": {
             "failurePolicy": "Fail",
-            "matchConstraints": _rules(plural),
+            "matchConstraints": _rules(*APPROVED_KINDS),
             "variables": [{"name": name, "expression": expression} for name, expression in _variables()],
-            "validations": [_only_the_operator(), *own_entry_only(plural), _current_digest()],
+            "validations": [_only_the_operator(), *_own_entry_only(), _current_digest(), _issued_by_then()],
         },
     }
     binding = {
@@ -67,12 +74,12 @@ def approval_policy() -> tuple[Manifest, Manifest]:
     return policy, binding
 
 
-def _rules(plural: str) -> Manifest:
+def _rules(*plurals: str) -> Manifest:
     rule = {
         "apiGroups": [GROUP],
         "apiVersions": ["*"],
         "operations": ["CREATE", "UPDATE"],
-        "resources": [plural],
+        "resources": list(plurals),
     }
     return {"resourceRules": [rule]}
 
@@ -80,6 +87,7 @@ def _rules(plural: str) -> Manifest:
 def _variables() -> Iterator[tuple[str, str]]:
     yield "operator", f"request.userInfo.username == '{OPERATOR}'"
     yield "user", "request.userInfo.username"
+    yield "kind", "request.resource.resource"
     yield "before", "oldObject != null && has(oldObject.spec.approvals) ? oldObject.spec.approvals : []"
     yield "after", "has(object.spec.approvals) ? object.spec.approvals : []"
     yield "mineBefore", "variables.before.filter(a, a.by == variables.user)"
@@ -90,19 +98,16 @@ def _only_the_operator() -> Manifest:
     return {
         "reason": "Forbidden",
         "message": "only the operator writes a Remediation; a person adds or removes their own entry of spec.approvals",
-        "expression": "variables.operator || (oldObject != null"
+        "expression": f"variables.kind != '{_REMEDIATIONS}' || variables.operator || (oldObject != null"
         " && object.spec.all(k, k == 'approvals' || (k in oldObject.spec && object.spec[k] == oldObject.spec[k]))"
         " && oldObject.spec.all(k, k == 'approvals' || k in object.spec))",
     }
 
 
-def own_entry_only(plural: str) -> list[Manifest]:
-    """Validations of a list of approvals: a person touches only their own entry, and needs the verb to approve.
-
-    They read the variables user, before, after, mineBefore and mineAfter. Withdrawing needs no verb.
-    """
+def _own_entry_only() -> list[Manifest]:
+    """A person touches only their own entry, and needs the verb to approve; withdrawing needs none."""
     allowed = (
-        f"authorizer.group('{GROUP}').resource('{plural}').namespace(object.metadata.namespace)"
+        f"authorizer.group('{GROUP}').resource(variables.kind).namespace(object.metadata.namespace)"
         f".name(object.metadata.name).check('{VERB}').allowed()"
     )
     return [
@@ -115,7 +120,8 @@ def own_entry_only(plural: str) -> list[Manifest]:
         },
         {
             "reason": "Forbidden",
-            "message": f"approving needs the verb {VERB} on {plural}",
+            "message": f"approving needs the verb {VERB} on the kind",
+            "messageExpression": f"'approving needs the verb {VERB} on ' + variables.kind",
             "expression": f"{_MINE_UNCHANGED} || size(variables.mineAfter) == 0 || {allowed}",
         },
     ]
@@ -125,7 +131,16 @@ def _current_digest() -> Manifest:
     return {
         "message": "the approval is for another intent; its digest must be the current spec.intent.digest",
         "messageExpression": "'the approval is for another intent; the current one is ' + object.spec.intent.digest",
-        "expression": f"{_MINE_UNCHANGED} || variables.mineAfter.all(a, a.digest == object.spec.intent.digest)",
+        "expression": f"variables.kind != '{_REMEDIATIONS}' || {_MINE_UNCHANGED}"
+        " || variables.mineAfter.all(a, a.digest == object.spec.intent.digest)",
+    }
+
+
+def _issued_by_then() -> Manifest:
+    return {
+        "message": "issuedAt is later than now: an attestation speaks of what was seen",
+        "expression": f"variables.kind != '{_ATTESTATIONS}' || oldObject != null"
+        " || timestamp(object.spec.issuedAt) <= timestamp(object.metadata.creationTimestamp)",
     }
 
 

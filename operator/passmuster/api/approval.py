@@ -55,6 +55,16 @@ Approvals = Annotated[
 ]
 
 
+Signatures = Annotated[
+    list[Signature],
+    Field(
+        max_length=MOST,
+        description="Who approved this; add or remove only your own entry (passmuster approve does it).",
+        json_schema_extra=list_type("map", "by"),
+    ),
+]
+
+
 def approvers(
     approvals: Iterable[Approval], digest: str, action: Action = Action.APPLY, *, except_for: str | None = None
 ) -> tuple[str, ...]:

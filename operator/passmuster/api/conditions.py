@@ -41,6 +41,8 @@ class ConditionType(StrEnum):
     """There is a remediation that could still be carried out."""
     DRIFTED = "Drifted"
     """A stack of ours is no longer what it was made as."""
+    EVIDENCE_STORED = "EvidenceStored"
+    """What the last inspection found lies in the account's evidence store; absent where the account names none."""
     APPROVAL_POLICY_MISSING = "ApprovalPolicyMissing"
     """The admission policy of approvals is missing or altered: nothing is executed."""
 
@@ -124,6 +126,24 @@ class ConditionReason(StrEnum):
     INSPECTION_FAILED = "InspectionFailed", "nothing of the account could be judged", Who.OPERATOR
     NOT_INSPECTED = "NotInspected", "the account was not inspected yet", Who.OPERATOR
 
+    # the evidence store
+    EVIDENCE_KEPT = "EvidenceKept", "the full report lies in the account's evidence store", Who.NOBODY
+    EVIDENCE_STORE_DENIED = (
+        "EvidenceStoreDenied",
+        "the evidence role may not be assumed, or may not put objects under the prefix",
+        Who.PLATFORM,
+    )
+    EVIDENCE_STORE_UNREACHABLE = (
+        "EvidenceStoreUnreachable",
+        "the evidence store did not take the report; it is tried again at the next inspection",
+        Who.OPERATOR,
+    )
+    EVIDENCE_FOLDER_MISSING = (
+        "EvidenceFolderMissing",
+        "the account names a folder and the operator runs without --evidence-dir, or cannot write there",
+        Who.CLUSTER,
+    )
+
     # compliance
     LEVEL_REACHED = "LevelReached", "the level reached is at least the one declared", Who.NOBODY
     CHECKS_FAILING = "ChecksFailing", "checks within the declared level fail", Who.TEAM
@@ -136,7 +156,7 @@ class ConditionReason(StrEnum):
     # remediations
     NOTHING_PENDING = "NothingPending", "no remediation is left to carry out", Who.NOBODY
     PROPOSED = "Proposed", "remediations are proposed; none waits for an approval", Who.TEAM
-    AWAITING_APPROVAL = "AwaitingApproval", "too few valid approvals of the current intent", Who.APPROVER
+    AWAITING_APPROVAL = "AwaitingApproval", "too few valid approvals of what is there now", Who.APPROVER
     APPROVED = "Approved", "enough valid approvals; it is carried out when its turn comes", Who.OPERATOR
     OUTSIDE_WINDOW = "OutsideWindow", "no window is open now", Who.OPERATOR
     AWAITING_PHASE = "AwaitingPhase", "gating Strict: remediations of an earlier phase come first", Who.OPERATOR
@@ -147,6 +167,11 @@ class ConditionReason(StrEnum):
     CLOUDFORMATION_UNREACHABLE = "CloudFormationUnreachable", "CloudFormation did not answer", Who.OPERATOR
     LEVEL_FELL = "LevelFell", "after the change the account is at a lower level than before", Who.TEAM
     FACT_MISSING = "FactMissing", "the account does not tell what the change must know", Who.TEAM
+    PORT_NOT_ADMITTED = (
+        "PortNotAdmitted",
+        "a security group or a network ACL keeps the world from a port that the change relies on",
+        Who.TEAM,
+    )
     ZONE_NOT_FOUND = "ZoneNotFound", "no public hosted zone of the account covers the domain", Who.TEAM
     ZONE_NOT_DELEGATED = "ZoneNotDelegated", "nothing proves that the domain is delegated to its zone", Who.TEAM
     ZONE_UNREADABLE = "ZoneUnreadable", "the hosted zones could not be read", Who.PLATFORM
@@ -161,6 +186,19 @@ class ConditionReason(StrEnum):
     )
     REPLACEMENT_NOT_ALLOWED = "ReplacementNotAllowed", "it would replace or remove a resource that holds data", Who.TEAM
     NOT_EXECUTABLE = "NotExecutable", "its way is a patch or a guide: a person carries it out", Who.TEAM
+    OWNER_UNREAD = "OwnerUnread", "who owns the resource could not be read; nothing is changed without it", Who.PLATFORM
+    OWNER_STACK_UNFIT = (
+        "OwnerStackUnfit",
+        "the owner's stack may not be updated by others than its owner; the message says why",
+        Who.TEAM,
+    )
+    ADOPTION_REFUSED = "AdoptionRefused", "the resource cannot be imported as it is; the message says why", Who.TEAM
+    VALUE_CHANGED = "ValueChanged", "somebody else changed the value; nothing of theirs is overwritten", Who.TEAM
+    API_STEP_REFUSED = "ApiStepRefused", "AWS refused the call of an API step", Who.TEAM
+    API_STEP_UNREACHABLE = "ApiStepUnreachable", "the service of an API step did not answer", Who.OPERATOR
+    AWAITING_RESOURCE = "AwaitingResource", "the resource is being changed by somebody; it is waited for", Who.OPERATOR
+    NEWLY_FAILING = "NewlyFailing", "after the change findings fail that did not fail before", Who.TEAM
+    FAILS_AGAIN = "FailsAgain", "a finding that the applied change had fixed fails again", Who.TEAM
     WOULD_CHANGE_MORE = "WouldChangeMore", "the change set holds more than the approved intent", Who.TEAM
     NOT_OURS = "NotOurs", "a stack of that name exists and is not of this policy and cluster", Who.PLATFORM
     CHANGE_SET_EMPTY = "ChangeSetEmpty", "AWS sees nothing to change, though the check fails", Who.TEAM
@@ -178,6 +216,22 @@ class ConditionReason(StrEnum):
     UNDONE = "Undone", "an approved undo took the change back", Who.NOBODY
     STACK_DRIFTED = "StackDrifted", "AWS reports that a stack of ours was changed by others", Who.TEAM
     IN_PLACE = "InPlace", "every stack of ours is as it was made", Who.NOBODY
+
+    # waivers and attestations
+    IN_FORCE = "InForce", "the waiver or attestation is approved and counts", Who.NOBODY
+    WAIVER_EXPIRES_SOON = "WaiverExpiresSoon", "the waiver counts and ends within 14 days", Who.TEAM
+    ATTESTATION_EXPIRES_SOON = "AttestationExpiresSoon", "the attestation counts and ends within 14 days", Who.TEAM
+    WAIVER_EXPIRED = "WaiverExpired", "the waiver has ended; the failures count again", Who.TEAM
+    ATTESTATION_EXPIRED = "AttestationExpired", "the attestation has ended; the check is judged without it", Who.TEAM
+    NOT_YET_ISSUED = "NotYetIssued", "the attestation is issued at a time that has not come", Who.TEAM
+    NOT_ACCEPTED = "NotAccepted", "the check does not exist, or takes no attestation of that length", Who.TEAM
+    POLICY_NOT_FOUND = "PolicyNotFound", "no ReadinessPolicy of the namespace has the name in policyRef", Who.TEAM
+    NOT_GOVERNED = "NotGoverned", "the policy does not govern the account in accountRef", Who.TEAM
+    APPROVALS_UNGUARDED = "ApprovalsUnguarded", "the admission policy of approvals is missing or altered", Who.CLUSTER
+
+    # scope
+    SCOPE_EMPTY = "ScopeEmpty", "no resource has the tags of spec.scope, so there is nothing to comply with", Who.TEAM
+    SCOPE_UNREADABLE = "ScopeUnreadable", "the tags that spec.scope goes by could not be read", Who.PLATFORM
 
     # the cluster
     POLICY_MISSING = "PolicyMissing", "the admission policy of approvals or its binding does not exist", Who.CLUSTER

@@ -73,6 +73,8 @@ class Slot(StrEnum):
 
     CHECK = "check"
     OPTIONAL_CHECK = "optional-check"
+    ATTESTABLE_CHECK = "attestable-check"
+    ATTESTATION = "attestation"
     PARAMETERS = "parameters"
     FLOORS = "floors"
     INPUTS = "inputs"
@@ -146,6 +148,12 @@ _NAME = r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$"
 _NAMESPACE = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 _ID = r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$"
 _DIGEST = r"^sha256:[0-9a-f]{64}$"
+_BUCKET = r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"
+_KEY_PREFIX = r"^[A-Za-z0-9!_.*'()-]+(/[A-Za-z0-9!_.*'()-]+)*$"
+_KMS_KEY = r"^arn:aws(-cn|-us-gov)?:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]{1,64}$"
+_FOLDER = r"^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*$"
+_SHA256 = r"^[0-9a-f]{64}$"
+_MOMENT = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})$"
 _TIME_ZONE = r"^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,2}$"
 
 AccountId = Annotated[
@@ -180,6 +188,31 @@ Digest = Annotated[
     Field(max_length=71, json_schema_extra={"pattern": _DIGEST}),
     _shaped(_DIGEST, "is not a digest: sha256: and 64 hexadecimal digits"),
 ]
+BucketName = Annotated[
+    str,
+    Field(min_length=3, max_length=63, json_schema_extra={"pattern": _BUCKET}),
+    _shaped(_BUCKET, "is not the name of a bucket: 3 to 63 lower-case letters, digits, hyphens and dots"),
+]
+KeyPrefix = Annotated[
+    str,
+    Field(min_length=1, max_length=512, json_schema_extra={"pattern": _KEY_PREFIX}),
+    _shaped(_KEY_PREFIX, "is not a prefix of keys, for example readiness/shop, without slashes around it"),
+]
+KeyArn = Annotated[
+    str,
+    Field(max_length=256, json_schema_extra={"pattern": _KMS_KEY}),
+    _shaped(_KMS_KEY, "is not the ARN of a KMS key, for example arn:aws:kms:eu-central-1:123456789012:key/1234abcd"),
+]
+Folder = Annotated[
+    str,
+    Field(min_length=1, max_length=256, json_schema_extra={"pattern": _FOLDER}),
+    _shaped(_FOLDER, "is not a folder below another: no slash in front, no .., for example shop/evidence"),
+]
+Sha256 = Annotated[
+    str,
+    Field(max_length=64, json_schema_extra={"pattern": _SHA256}),
+    _shaped(_SHA256, "is not a SHA-256 digest: 64 hexadecimal digits, as sha256sum prints them"),
+]
 TimeZone = Annotated[
     str,
     Field(max_length=64, json_schema_extra={"pattern": _TIME_ZONE}),
@@ -197,6 +230,9 @@ CheckId = Annotated[str, Field(max_length=63), Slot.CHECK]
 
 OptionalCheckId = Annotated[str, Field(max_length=63), Slot.OPTIONAL_CHECK]
 """The id of a check that is judged only when asked for."""
+
+AttestableCheckId = Annotated[str, Field(max_length=63), Slot.ATTESTABLE_CHECK]
+"""The id of a check that people may answer where AWS cannot."""
 
 Percent = Annotated[float, Field(ge=0, le=100)]
 Dollars = Annotated[float, Field(ge=0, le=1_000_000_000)]
@@ -279,9 +315,39 @@ Time = Annotated[
 """A moment in UTC, whole seconds, as Kubernetes writes its own."""
 
 
+def _moment(value: Any) -> datetime:
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        return value.astimezone(UTC).replace(microsecond=0)
+    try:
+        if re.fullmatch(_MOMENT, value):
+            return datetime.fromisoformat(value).astimezone(UTC).replace(microsecond=0)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise _misshapen(f"{value!r} is not a moment with its time zone, for example '2027-03-31T00:00:00Z'")
+
+
+Moment = Annotated[
+    datetime,
+    PlainValidator(_moment),
+    PlainSerializer(lambda moment: written(moment), return_type=str),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
+"""A moment that people write, as the API server reads it: date, time and zone."""
+
+
 def written(moment: datetime) -> str:
     """A moment as a status holds it."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def unchanged(message: str, *, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> Constraint:
+    """These fields (camelCase) stay as they were made; what is not named here may change."""
+    fixed = [f"self.{name} == oldSelf.{name}" for name in required]
+    fixed += [
+        f"has(self.{name}) == has(oldSelf.{name}) && (!has(self.{name}) || self.{name} == oldSelf.{name})"
+        for name in optional
+    ]
+    return Constraint(rule=" && ".join(fixed), message=message)
 
 
 class Reference(Declared):

@@ -15,6 +15,7 @@ import re
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from difflib import get_close_matches
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -22,6 +23,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from passmuster.api.account import AWSAccount
+from passmuster.api.attestation import ReadinessAttestation
 from passmuster.api.documents import Path, parse, written
 from passmuster.api.fields import Constraint, Declared, Slot
 from passmuster.api.parameters import CheckFacts, faults
@@ -30,10 +32,11 @@ from passmuster.api.remediation import Remediation
 from passmuster.api.report import ReadinessReport
 from passmuster.api.resource import API_VERSION, GROUP, CustomResource
 from passmuster.api.schema import KINDS
+from passmuster.api.waiver import ReadinessWaiver
 from passmuster.model.errors import InvalidManifest
 from passmuster.model.parameter import Parameter
 
-Loaded = AWSAccount | ReadinessPolicy | ReadinessReport | Remediation
+Loaded = AWSAccount | ReadinessAttestation | ReadinessPolicy | ReadinessReport | ReadinessWaiver | Remediation
 
 _KINDS: Mapping[str, type[Loaded]] = {kind.definition.kind: kind for kind in KINDS}
 _TOP = ("apiVersion", "kind", "metadata", "spec", "status")
@@ -129,7 +132,10 @@ class _Reader:
         except ValidationError as error:
             shape = (_problem(kind, entry) for entry in error.errors(include_url=False))
             return None, [*found, *unplain, *(problem for problem in shape if problem.path not in known)]
-        rest = _Examination(self.facts, self.inputs).of_part(read.spec, ("spec",))
+        examination = _Examination(self.facts, self.inputs)
+        rest = list(examination.of_part(read.spec, ("spec",)))
+        if isinstance(read, ReadinessAttestation):
+            rest += examination.lifetime(read)
         return read, [*found, *unplain, *rest]
 
 
@@ -323,6 +329,8 @@ class _Examination:
                 yield from self._check(value, path)
             case Slot.OPTIONAL_CHECK:
                 yield from self._optional(value, path)
+            case Slot.ATTESTABLE_CHECK:
+                yield from self._attestable(value, path)
             case Slot.PARAMETERS | Slot.FLOORS:
                 for check, values in value.items():
                     yield from self._parameters(check, values, (*path, check))
@@ -342,6 +350,21 @@ class _Examination:
             yield Problem(path, f"{check} is judged anyway; checks to ask for: {', '.join(optional) or 'none'}")
         else:
             yield from self._check(check, path)
+
+    def _attestable(self, check: str, path: Path) -> Iterator[Problem]:
+        known = {fact.id: fact.attestable_days for fact in self.facts}
+        if check not in known:
+            yield from self._check(check, path)
+        elif known[check] is None:
+            takers = ", ".join(sorted(one for one, days in known.items() if days is not None))
+            yield Problem(path, f"{check} takes no attestation; waive it, or attest one of {takers or 'none'}")
+
+    def lifetime(self, attestation: ReadinessAttestation) -> Iterator[Problem]:
+        """An attestation that lasts longer than its check allows."""
+        spec = attestation.spec
+        days = next((fact.attestable_days for fact in self.facts if fact.id == spec.check), None)
+        if days is not None and spec.expires_at - spec.issued_at > timedelta(days=days):
+            yield Problem(("spec", "expiresAt"), f"an attestation of {spec.check} lasts at most {days} days")
 
     def _parameters(self, check: str, values: Mapping[str, Any], path: Path) -> Iterator[Problem]:
         fact = next((fact for fact in self.facts if fact.id == check), None)

@@ -32,11 +32,12 @@ _METRIC_FIELDS = {
 
 @dataclass(frozen=True, slots=True)
 class CheckFacts:
-    """What the custom resources must know of a check."""
+    """What the custom resources must know of a check; `attestable_days` is None where it takes no attestation."""
 
     id: str
     optional: bool = False
     parameters: tuple[Parameter, ...] = ()
+    attestable_days: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -165,6 +165,24 @@ class Checks(Declared):
     )
 
 
+class RequiredTag(Declared):
+    """A tag that a resource in scope has."""
+
+    key: Annotated[str, Field(min_length=1, max_length=128)] = Field(description="Key of the tag; case counts.")
+    values: Annotated[list[Annotated[str, Field(max_length=256)]], Field(max_length=20)] = Field(
+        default=[], description="Values of which it has one; unset means any value.", json_schema_extra=SET
+    )
+
+
+class Scope(Declared):
+    """Which resources are judged."""
+
+    tags: Annotated[list[RequiredTag], Field(min_length=1, max_length=10)] = Field(
+        description="Tags that a resource must have, all of them; one without tags is outside.",
+        json_schema_extra=list_type("map", "key"),
+    )
+
+
 class RemediationRules(Declared):
     """What the operator may do about failing checks."""
 
@@ -272,6 +290,12 @@ class ReadinessPolicySpec(Declared):
     )
     suspend: bool = Field(default=False, description="True stops every AWS call for this policy; false unless set.")
     checks: Checks = Field(default=Checks(), description="Which checks are judged, and how strictly.")
+    scope: Scope | None = Field(
+        default=None,
+        description="Narrows the verdict to resources of workloads with these tags; facts about the account and its "
+        "controls (trails, detectors, budgets, Auto Scaling groups ...) are always judged. Unset means every resource "
+        "of the governed regions.",
+    )
     recovery: Recovery = Field(default=Recovery(), description="What the workload needs after a disaster.")
     remediation: RemediationRules = Field(
         default=RemediationRules(), description="What the operator may do about failing checks."
@@ -357,6 +381,14 @@ class ReadinessPolicyStatus(Observed):
     next: NextLevel | None = Field(default=None, description="The next level, and what is missing for it.")
     last_inspection: LastInspection | None = Field(
         default=None, description="The last inspection; of several accounts the oldest."
+    )
+    heartbeats: Annotated[dict[str, Time], Field(max_length=20)] = Field(
+        default={},
+        description="Last sign of life of the Alertmanager receivers that the policy's checks ask about, by name.",
+    )
+    probes: Annotated[dict[str, Time], Field(max_length=20)] = Field(
+        default={},
+        description="When the external probes that the policy's checks ask about last succeeded, by Prometheus job.",
     )
     conditions: Conditions = Field(default=[])
 

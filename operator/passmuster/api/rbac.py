@@ -3,10 +3,11 @@
 What the roles for people add up to:
 
 - The viewer and editor roles are aggregated into Kubernetes' view, edit and admin, so a namespace's people have them.
-  An editor writes ReadinessPolicies; nothing of it touches a Remediation.
-- To approve one needs two things: patch or update on remediations, to reach spec.approvals at all, and the verb
-  approve, which the admission policy asks for. Only the approver role has them; it is aggregated into nothing and must
-  be bound to somebody on purpose. Whoever has the verb `*`, as cluster administrators do, approves too.
+  An editor writes ReadinessPolicies, and waivers and attestations, which count for nothing until they are approved and
+  cannot be changed afterwards; nothing of it touches a Remediation.
+- To approve one needs two things: patch or update on its kind, to reach spec.approvals at all, and the verb approve,
+  which the admission policy asks for. Only the approver role has that verb; it is aggregated into nothing and must be
+  bound to somebody on purpose. Whoever has the verb `*`, as cluster administrators do, approves too.
 - AWSAccounts are the platform team's: no role here lets anybody write them.
 """
 
@@ -16,15 +17,19 @@ from typing import Any
 
 from passmuster.api.account import AWSAccount
 from passmuster.api.admission import APPROVAL_POLICY, LABELS, NAMESPACE, SERVICE_ACCOUNT, VERB, Manifest, metadata
+from passmuster.api.attestation import ReadinessAttestation
 from passmuster.api.policy import ReadinessPolicy
 from passmuster.api.remediation import Remediation
 from passmuster.api.report import ReadinessReport
 from passmuster.api.resource import GROUP
+from passmuster.api.waiver import ReadinessWaiver
 
 _RBAC = "rbac.authorization.k8s.io"
 _ACCOUNTS, _POLICIES, _REPORTS, _REMEDIATIONS = (
     kind.definition.plural for kind in (AWSAccount, ReadinessPolicy, ReadinessReport, Remediation)
 )
+_GRANTS = [kind.definition.plural for kind in (ReadinessWaiver, ReadinessAttestation)]
+_STATUSES = [f"{kind}/status" for kind in (_ACCOUNTS, _POLICIES, _REPORTS, _REMEDIATIONS, *_GRANTS)]
 _READ = ("get", "list", "watch")
 _WRITE = ("create", "update", "patch", "delete")
 _WRITE_STATUS = ("get", "update", "patch")
@@ -59,12 +64,12 @@ def _operator() -> list[Manifest]:
     everywhere = _role(
         "ClusterRole",
         SERVICE_ACCOUNT,
-        "What the operator does: reads accounts and policies, writes reports and remediations.",
-        _rule(GROUP, [_ACCOUNTS], _READ),
+        "What the operator does: reads accounts, policies, waivers and attestations, writes reports and remediations.",
+        _rule(GROUP, [_ACCOUNTS, *_GRANTS], _READ),
         _rule(GROUP, [_POLICIES], (*_READ, "patch")),
         _rule(GROUP, [f"{_POLICIES}/finalizers"], ("update",)),
         _rule(GROUP, [_REPORTS, _REMEDIATIONS], (*_READ, *_WRITE)),
-        _rule(GROUP, [f"{kind}/status" for kind in (_ACCOUNTS, _POLICIES, _REPORTS, _REMEDIATIONS)], _WRITE_STATUS),
+        _rule(GROUP, _STATUSES, _WRITE_STATUS),
         _rule("", ["namespaces"], _READ),
         _rule("", ["events"], ("get", "create", "patch")),
         _rule("apiextensions.k8s.io", ["customresourcedefinitions"], _READ),
@@ -85,7 +90,7 @@ def _viewer() -> Manifest:
         "ClusterRole",
         f"{SERVICE_ACCOUNT}-viewer",
         "Reads everything of Passmuster; part of view, edit and admin.",
-        _rule(GROUP, [_ACCOUNTS, _POLICIES, _REPORTS, _REMEDIATIONS], _READ),
+        _rule(GROUP, [_ACCOUNTS, _POLICIES, _REPORTS, _REMEDIATIONS, *_GRANTS], _READ),
         aggregated=("view", "edit", "admin"),
     )
 
@@ -94,8 +99,8 @@ def _editor() -> Manifest:
     return _role(
         "ClusterRole",
         f"{SERVICE_ACCOUNT}-editor",
-        "Writes ReadinessPolicies, and approves nothing; part of edit and admin.",
-        _rule(GROUP, [_POLICIES], (*_WRITE, "deletecollection")),
+        "Writes ReadinessPolicies, waivers and attestations, and approves nothing; part of edit and admin.",
+        _rule(GROUP, [_POLICIES, *_GRANTS], (*_WRITE, "deletecollection")),
         aggregated=("edit", "admin"),
     )
 
@@ -104,9 +109,9 @@ def _approver() -> Manifest:
     return _role(
         "ClusterRole",
         f"{SERVICE_ACCOUNT}-approver",
-        "Approves Remediations: reaches spec.approvals, and has the verb that the admission policy asks for; "
-        "part of no other role.",
-        _rule(GROUP, [_REMEDIATIONS], (*_READ, "update", "patch", VERB)),
+        "Approves Remediations, waivers and attestations: reaches spec.approvals, and has the verb that the admission "
+        "policy asks for; part of no other role.",
+        _rule(GROUP, [_REMEDIATIONS, *_GRANTS], (*_READ, "update", "patch", VERB)),
         _rule(GROUP, [_POLICIES, _REPORTS], _READ),
     )
 

@@ -88,6 +88,33 @@ class WaitsFor(StrEnum):
     PERSON = "person"
 
 
+class ResourceOwner(Declared):
+    """Who owns the resource that is changed."""
+
+    kind: Literal["Stack", "Tool", "Nobody"] = Field(
+        description="Stack: a CloudFormation stack; Tool: Terraform or another tool, by its tags; Nobody."
+    )
+    name: Annotated[str, Field(max_length=256)] | None = Field(default=None, description="Name of the stack or tool.")
+    stack_id: Annotated[str, Field(max_length=2048)] | None = Field(default=None, description="ARN of the stack.")
+    logical_id: Annotated[str, Field(max_length=256)] | None = Field(
+        default=None, description="Name of the resource in the template of the stack."
+    )
+
+
+class Instructions(Declared):
+    """How a person makes the same change."""
+
+    console: Annotated[list[Annotated[str, Field(max_length=4096)]], Field(max_length=50)] = Field(
+        default=[], description="Steps in the console.", json_schema_extra=ATOMIC
+    )
+    cli: Annotated[list[Annotated[str, Field(max_length=8192)]], Field(max_length=50)] = Field(
+        default=[], description="Commands of the AWS command line.", json_schema_extra=ATOMIC
+    )
+    patch: Annotated[str, Field(max_length=16384)] | None = Field(
+        default=None, description="Patch for the template or the Terraform configuration that owns the resource."
+    )
+
+
 class NamedFinding(Declared):
     """A failing finding that the change must make pass."""
 
@@ -157,7 +184,13 @@ class RemediationSpec(Declared):
     target: Annotated[str, Field(max_length=2048)] | None = Field(
         default=None, description="ARN or id of the resource that it is about, or the account id."
     )
+    owner: ResourceOwner | None = Field(
+        default=None, description="Who owns the resource that is changed; absent where it is not one that exists."
+    )
     intent: Intent = Field(description="Exactly what is approved.")
+    instructions: Instructions = Field(
+        default=Instructions(), description="How a person makes the same change, where the remediation says so."
+    )
     cost: MonthlyCost = Field(default=MonthlyCost(), description="What it adds to the month's bill.")
     risk: Risk = Field(default=Risk.LOW, description="How much can go wrong: Low, Medium or High.")
     interrupts: Annotated[str, Field(max_length=1024)] = Field(
@@ -195,11 +228,30 @@ class ChangeSetState(Observed):
     status: Words | None = Field(default=None, description="Status as AWS reports it, for example CREATE_COMPLETE.")
 
 
+class ChangeStep(Observed):
+    """One change to a resource that exists, with what was there before."""
+
+    what: Annotated[str, Field(max_length=1024)] = Field(description="The operation, or the type and its resource.")
+    change: Annotated[str, Field(max_length=32768)] | None = Field(
+        default=None, description="The change itself, as JSON: it is gone on with and taken back by it."
+    )
+    prior: Annotated[str, Field(max_length=32768)] | None = Field(
+        default=None, description="What was there before, as JSON; it is what an undo puts back."
+    )
+    needed: bool = Field(default=True, description="False where it was as wanted already, and nothing was changed.")
+    made_at: Time | None = Field(default=None, description="When AWS took the change.")
+    undo_called_at: Time | None = Field(default=None, description="When AWS was asked to take the change back.")
+    undone_at: Time | None = Field(default=None, description="When AWS had taken the change back.")
+
+
 class Standing(Observed):
-    """Level and score of the account at one time."""
+    """How the account stood at one time."""
 
     level: Level | None = Field(default=None, description="The level.")
     score: Percent | None = Field(default=None, description="The score, 0 to 100, where there was one.")
+    failing: Annotated[list[CheckId], Field(max_length=200)] = Field(
+        default=[], description="Checks that failed.", json_schema_extra=ATOMIC
+    )
 
 
 class HistoryEntry(Observed):
@@ -223,6 +275,11 @@ class RemediationStatus(Observed):
     summary: RemediationSummary = Field(default=RemediationSummary(), description="Texts that kubectl get prints.")
     stack: StackState | None = Field(default=None, description="The CloudFormation stack of the change.")
     change_set: ChangeSetState | None = Field(default=None, description="The change set of the present intent.")
+    steps: Annotated[list[ChangeStep], Field(max_length=20)] = Field(
+        default=[],
+        description="Changes to resources that exist, in order, with what was there before.",
+        json_schema_extra=ATOMIC,
+    )
     attempt: Count | None = Field(default=None, description="How often the present intent was tried, from 1.")
     settles_until: Time | None = Field(
         default=None, description="Deadline by which the checks must pass after the change is made."

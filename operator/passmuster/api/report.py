@@ -10,13 +10,14 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from passmuster.api.conditions import Conditions
+from passmuster.api.conditions import Conditions, ConditionStatus
 from passmuster.api.fields import (
     ATOMIC,
     AccountId,
     Constraint,
     Count,
     Declared,
+    Digest,
     Dollars,
     Id,
     Identifier,
@@ -30,10 +31,18 @@ from passmuster.api.fields import (
 )
 from passmuster.api.policy import Counts, LastInspection, Level
 from passmuster.api.resource import AGE, Column, CustomResource, Definition
+from passmuster.model.grant import Standing
 from passmuster.model.verdict import Category, Phase, Reason, Severity, Status
 
 MOST_FINDINGS = 10
 """Findings of one check that a report shows; `truncated` says how many more there are."""
+
+MOST_RESOURCES = 50
+"""Resources that appeared or are gone that a report shows; a count says how many more there are."""
+
+
+MOST_GRANTS = 100
+"""Waivers, and attestations, that a report shows."""
 
 
 class ReadinessReportSpec(Declared):
@@ -92,6 +101,9 @@ class CheckVerdict(Observed):
     severity: Severity = Field(description="How much a failure matters.")
     since: Time | None = Field(default=None, description="When the check first had this status without interruption.")
     disabled: bool = Field(default=False, description="Whether the policy disables the check.")
+    disabled_with_leave: bool = Field(
+        default=False, description="Whether it does so with the account's leave, and the check holds no level back."
+    )
     waived: Count = Field(default=0, description="How many of its failures are waived.")
     remediation: Words | None = Field(default=None, description="Name of the Remediation that would make it pass.")
     findings: Annotated[list[FindingResult], Field(max_length=MOST_FINDINGS)] = Field(
@@ -150,6 +162,122 @@ class BilledObservation(Observed):
     ] = Field(default=[], description="The kept fields of the answer.", json_schema_extra=ATOMIC)
 
 
+class PreviousInspection(Observed):
+    """The inspection before the last change, in figures."""
+
+    id: Words = Field(description="Id of that inspection.")
+    started_at: Time = Field(description="When it began.")
+    declared: Level | None = Field(default=None, description="The level that the policy declared then.")
+    level: Level | None = Field(default=None, description="The level reached then.")
+    score: Percent | None = Field(default=None, description="The score then, 0 to 100, where there was one.")
+    coverage: Percent | None = Field(default=None, description="Percent of the enabled checks judged then.")
+    critical_failing: Count | None = Field(default=None, description="How many Critical checks failed then.")
+    counts: Counts | None = Field(default=None, description="How many checks had which status then.")
+    catalogue_version: Words | None = Field(default=None, description="Version of the catalogue then.")
+    checks: Annotated[dict[str, Words], Field(max_length=200)] = Field(
+        default={}, description="Status of every check then, by its id; Disabled where the policy disabled it."
+    )
+
+
+class ChangedCheck(Observed):
+    """A check whose verdict changed."""
+
+    id: Id = Field(description="Id of the check.")
+    before: Words = Field(description="Its status before; Disabled, or Absent where the catalogue did not have it.")
+    after: Words = Field(description="Its status after; Disabled, or Absent.")
+
+
+class ChangedResource(Observed):
+    """A resource that findings name on one side of the change only."""
+
+    check: Id = Field(description="The first check that names it.")
+    region: Words | None = Field(default=None, description="Region of the resource.")
+    resource: Identifier = Field(description="ARN or id of the resource.")
+
+
+class LastChange(Observed):
+    """What changed at the last inspection that found something changed."""
+
+    found_at: Time = Field(description="When the inspection that found it began.")
+    level_after: Level | None = Field(default=None, description="The level reached after the change.")
+    score_after: Percent | None = Field(default=None, description="The score after the change, where there is one.")
+    checks: Annotated[list[ChangedCheck], Field(max_length=200)] = Field(
+        default=[], description="Checks whose verdict changed.", json_schema_extra=ATOMIC
+    )
+    appeared: Annotated[list[ChangedResource], Field(max_length=MOST_RESOURCES)] = Field(
+        default=[],
+        description="Resources that findings name now and did not before, at most fifty.",
+        json_schema_extra=ATOMIC,
+    )
+    more_appeared: Count = Field(default=0, description="How many more appeared.")
+    gone: Annotated[list[ChangedResource], Field(max_length=MOST_RESOURCES)] = Field(
+        default=[], description="Resources that findings no longer name, at most fifty.", json_schema_extra=ATOMIC
+    )
+    more_gone: Count = Field(default=0, description="How many more are gone.")
+
+
+class StoredEvidence(Observed):
+    """The last full report in the account's evidence store."""
+
+    uri: Identifier = Field(description="Where the report lies: an s3:// address, or a path below the folder.")
+    sha256: Digest = Field(description="Digest of its bytes.")
+    content: Digest = Field(description="Digest of what it says, times apart; it is stored again when that changes.")
+    inspection: Words = Field(description="Id of the inspection that it is of.")
+    stored_at: Time = Field(description="When it was stored.")
+
+
+class GrantResult(Observed):
+    """A waiver or an attestation of the policy and account, and whether it counts."""
+
+    name: Words = Field(description="Name of the object.")
+    check: Id = Field(description="Check that it speaks of.")
+    state: Standing = Field(description="InForce, AwaitingApproval, NotYet, Expired, NotAccepted or Unguarded.")
+    message: Sentence = Field(description="Why it counts or does not, and until when.")
+    approved_by: Annotated[list[Annotated[str, Field(max_length=512)]], Field(max_length=20)] = Field(
+        default=[], description="Who approved it.", json_schema_extra=ATOMIC
+    )
+    approvals_needed: Count = Field(default=1, description="How many different people must approve it.")
+    expires_at: Time = Field(description="When it ends.")
+    expiring: bool = Field(default=False, description="Whether it counts and ends within 14 days.")
+    findings: Count = Field(default=0, description="How many findings it changes.")
+
+
+class WaiverResult(GrantResult):
+    """A waiver."""
+
+    reason: Sentence = Field(description="Why the failures are accepted.")
+    resources: Annotated[list[Identifier], Field(max_length=50)] = Field(
+        default=[], description="Resources that it covers; none means every resource.", json_schema_extra=ATOMIC
+    )
+
+
+class AttestationResult(GrantResult):
+    """An attestation."""
+
+    statement: Sentence = Field(description="What is attested.")
+    uri: Identifier = Field(description="Where people find the evidence.")
+    sha256: Words | None = Field(default=None, description="SHA-256 of the evidence.")
+    owner: Words = Field(description="Who answers for the statement.")
+    issued_at: Time = Field(description="When it was attested.")
+
+
+class RaisedParameter(Observed):
+    """A parameter of the policy that was looser than the account allows."""
+
+    check: Id = Field(description="Id of the check.")
+    parameter: Words = Field(description="Name of the parameter.")
+    asked: Words = Field(description="What the policy asked for.")
+    floor: Words = Field(description="The account's floor, which is used.")
+
+
+class Compliance(Observed):
+    """Whether this account is as the policy declares it."""
+
+    status: ConditionStatus = Field(description="True, False or Unknown, as in the policy's condition Compliant.")
+    reason: Words | None = Field(default=None, description="Why, as one word.")
+    message: Sentence | None = Field(default=None, description="Why, as a sentence.")
+
+
 class ReportSummary(Observed):
     """What kubectl get prints."""
 
@@ -183,12 +311,31 @@ class ReadinessReportStatus(Observed):
     checks: Annotated[list[CheckVerdict], Field(max_length=200)] = Field(
         default=[], description="Verdicts, check by check.", json_schema_extra=list_type("map", "id")
     )
+    waivers: Annotated[list[WaiverResult], Field(max_length=MOST_GRANTS)] = Field(
+        default=[], description="Waivers of the policy and account.", json_schema_extra=ATOMIC
+    )
+    attestations: Annotated[list[AttestationResult], Field(max_length=MOST_GRANTS)] = Field(
+        default=[], description="Attestations of the policy and account.", json_schema_extra=ATOMIC
+    )
+    raised: Annotated[list[RaisedParameter], Field(max_length=500)] = Field(
+        default=[], description="Parameters that were looser than the account's floors.", json_schema_extra=ATOMIC
+    )
     plan: Annotated[list[PlanStep], Field(max_length=500)] = Field(
         default=[], description="Remediations in the order they would be carried out.", json_schema_extra=ATOMIC
     )
     inspection: LastInspection | None = Field(default=None, description="The inspection that this report is of.")
     refusals: Annotated[list[RefusedRead], Field(max_length=500)] = Field(
         default=[], description="Reads that did not succeed.", json_schema_extra=ATOMIC
+    )
+    compliance: Compliance | None = Field(
+        default=None, description="Whether the level reached is at least the one declared, and the score high enough."
+    )
+    previous: PreviousInspection | None = Field(
+        default=None, description="The inspection before the last change, in figures."
+    )
+    changes: LastChange | None = Field(default=None, description="What changed since that inspection.")
+    evidence: StoredEvidence | None = Field(
+        default=None, description="The last full report in the account's evidence store, where there is one."
     )
     billed: Annotated[list[BilledObservation], Field(max_length=500)] = Field(
         default=[],

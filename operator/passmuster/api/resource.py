@@ -23,6 +23,9 @@ CATEGORY = "passmuster"
 REQUESTED_AT = f"reconcile.{GROUP}/requestedAt"
 """Annotation: a new token asks for an inspection now; it is echoed in status.lastHandledReconcileAt."""
 
+BY_ALERT = "alert-"
+"""How the tokens begin with which alerts ask: they are answered at a measured pace, those of people at once."""
+
 HINT = f"reconcile.{GROUP}/hint"
 """Annotation beside requestedAt: check ids, joined by commas, that the inspection is wanted for; without it, all."""
 

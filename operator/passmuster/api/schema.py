@@ -16,18 +16,24 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from passmuster.api import durations
 from passmuster.api.account import AWSAccount
+from passmuster.api.attestation import ReadinessAttestation
 from passmuster.api.fields import RULES, SLOT, Slot
 from passmuster.api.parameters import CheckFacts, JSONSchema, properties_of
 from passmuster.api.policy import ReadinessPolicy
 from passmuster.api.remediation import Remediation
 from passmuster.api.report import ReadinessReport
 from passmuster.api.resource import CATEGORY, GROUP, VERSION, Column, CustomResource, Definition
+from passmuster.api.waiver import ReadinessWaiver
 from passmuster.model.parameter import Parameter
 
-KINDS: tuple[type[AWSAccount | ReadinessPolicy | ReadinessReport | Remediation], ...] = (
+KINDS: tuple[
+    type[AWSAccount | ReadinessAttestation | ReadinessPolicy | ReadinessReport | ReadinessWaiver | Remediation], ...
+] = (
     AWSAccount,
     ReadinessPolicy,
     ReadinessReport,
+    ReadinessWaiver,
+    ReadinessAttestation,
     Remediation,
 )
 """Every kind that is served."""
@@ -149,7 +155,8 @@ class _Converter:
         """The structural schema; raises TypeError for what cannot be one."""
         node = self._in_place(node)
         if SLOT in node:
-            node = _filled(node, self.slots[Slot(node.pop(SLOT))])
+            slot = Slot(node.pop(SLOT))
+            node = _merged(node, self.slots[slot]) if slot is Slot.ATTESTATION else _filled(node, self.slots[slot])
         if "properties" in node:
             node["properties"] = {name: self.convert(child) for name, child in node["properties"].items()}
         if "items" in node:
@@ -218,6 +225,8 @@ def _slots(facts: Sequence[CheckFacts], inputs: Sequence[Parameter]) -> dict[Slo
     return {
         Slot.CHECK: _ids(check.id for check in facts),
         Slot.OPTIONAL_CHECK: _ids(check.id for check in facts if check.optional),
+        Slot.ATTESTABLE_CHECK: _ids(check.id for check in facts if check.attestable_days is not None),
+        Slot.ATTESTATION: {RULES: [_lifetime(facts)]},
         Slot.PARAMETERS: _by_check(facts, "Parameters of {check}."),
         Slot.FLOORS: _by_check(facts, "Loosest parameters that policies may use for {check}."),
         Slot.INPUTS: {"type": "object", "properties": properties_of(tuple(inputs))},
@@ -226,6 +235,20 @@ def _slots(facts: Sequence[CheckFacts], inputs: Sequence[Parameter]) -> dict[Slo
 
 def _ids(ids: Iterable[str]) -> JSONSchema:
     return {"type": "string", "enum": sorted(ids)}
+
+
+def _lifetime(facts: Sequence[CheckFacts]) -> JSONSchema:
+    """The rule that an attestation lasts no longer than its check allows."""
+    days = {check.id: check.attestable_days for check in facts if check.attestable_days is not None}
+    hours = ", ".join(f"'{check}': '{24 * most}h'" for check, most in sorted(days.items()))
+    told = ", ".join(f"'{check}': '{most}'" for check, most in sorted(days.items()))
+    return {
+        "rule": f"self.expiresAt - self.issuedAt <= duration({{{hours}}}[self.check])",
+        "message": "the attestation lasts longer than its check allows: let it expire earlier",
+        "messageExpression": "'an attestation of ' + self.check + ' lasts at most ' + "
+        f"{{{told}}}[self.check] + ' days'",
+        "fieldPath": ".expiresAt",
+    }
 
 
 def _by_check(facts: Sequence[CheckFacts], description: str) -> JSONSchema:

@@ -8,16 +8,18 @@ from datetime import datetime, timedelta
 
 from passmuster.assess import scoring
 from passmuster.assess.demand import Demand
+from passmuster.assess.scope import Scope
 from passmuster.checks.catalogue import Catalogue
 from passmuster.checks.declaration import Check
-from passmuster.checks.judge import calls_of, judge
+from passmuster.checks.judge import calls_of, explain, judge
 from passmuster.inventory.permissions import actions
 from passmuster.inventory.snapshot import Gap, Snapshot
-from passmuster.model.evidence import Evidence
+from passmuster.model.evidence import Evidence, Waiver
 from passmuster.model.finding import Finding, Origin, not_applicable
+from passmuster.model.grant import Grant
 from passmuster.model.parameter import Parameters, Raised
 from passmuster.model.report import CheckResult, Inspection, Refusal, Report
-from passmuster.model.verdict import Reason, Status
+from passmuster.model.verdict import NO_LEVEL, Reason, Status
 
 TRANSIT_LIMIT = timedelta(hours=1)
 """How long the last verdict of a resource stands in while the resource is in transit."""
@@ -38,10 +40,13 @@ def assess(catalogue: Catalogue, inputs: Inputs, inspection: Inspection) -> Repo
     """The report on one account under one policy."""
     demand, snapshot = inputs.demand, inputs.snapshot
     raised: list[Raised] = []
-    results = tuple(_result(check, inputs, raised) for check in catalogue)
+    scope = Scope(demand.scope, snapshot) if demand.scope else None
+    results = tuple(_result(check, inputs, raised, scope) for check in catalogue)
     reached = scoring.level(results)
     points = scoring.score(results)
     compliance = scoring.compliance(results, demand.level, reached, points, demand.minimum_score)
+    if scope is not None and scope.empty:
+        reached, points, compliance = NO_LEVEL, None, _nothing_in(scope)
     return Report(
         account_id=snapshot.account_id,
         regions=snapshot.regions,
@@ -61,16 +66,31 @@ def assess(catalogue: Catalogue, inputs: Inputs, inspection: Inspection) -> Repo
         inspection=replace(inspection, refusals=refusals(demand.enabled(catalogue), snapshot)),
         minimum_score=demand.minimum_score,
         raised=tuple(raised),
+        grants=tuple(replace(grant, findings=_changed_by(grant, results)) for grant in demand.grants),
     )
 
 
-def _result(check: Check, inputs: Inputs, raised: list[Raised]) -> CheckResult:
+def _nothing_in(scope: Scope) -> scoring.Compliance:
+    """Compliance where no resource is known to be in scope: nothing can be said of it, whatever passes."""
+    if scope.unread is not None:
+        message = f"Which resources are in spec.scope cannot be told: {explain(scope.unread)}"
+        return scoring.Compliance(None, "ScopeUnreadable", message)
+    return scoring.Compliance(None, "ScopeEmpty", "No resource of the governed regions has the tags of spec.scope")
+
+
+def _changed_by(grant: Grant, results: Iterable[CheckResult]) -> int:
+    findings = (f for result in results if result.id == grant.check for f in result.findings)
+    waives = isinstance(grant.subject, Waiver)
+    return sum((f.waived_by if waives else f.attested_by) == grant.name for f in findings)
+
+
+def _result(check: Check, inputs: Inputs, raised: list[Raised], scope: Scope | None) -> CheckResult:
     demand, evidence = inputs.demand, inputs.evidence
     parameters = demand.parameters_of(check)
     disabled = check.id in demand.disabled
     if demand.judges(check):
         raised.extend(parameters.raised)
-        findings = _judged(check, inputs, parameters)
+        findings = _judged(check, inputs, parameters, scope)
     else:
         findings = (_not_judged(check, inputs.snapshot, disabled=disabled),)
     findings = tuple(_waived(check, finding, demand, evidence.now) for finding in findings)
@@ -92,8 +112,11 @@ def _result(check: Check, inputs: Inputs, raised: list[Raised]) -> CheckResult:
     )
 
 
-def _judged(check: Check, inputs: Inputs, parameters: Parameters) -> tuple[Finding, ...]:
-    findings = judge(check, inputs.snapshot, parameters, inputs.evidence, inputs.payer)
+def _judged(check: Check, inputs: Inputs, parameters: Parameters, scope: Scope | None) -> tuple[Finding, ...]:
+    snapshot = inputs.snapshot if scope is None else scope.narrowed
+    findings = judge(check, snapshot, parameters, inputs.evidence, inputs.payer)
+    if scope is not None and not (check.payer and inputs.payer is not None):
+        findings = scope.applied(findings)
     findings = tuple(_steadied(check.id, finding, inputs) for finding in findings)
     attestation = inputs.evidence.attestation(check.id)
     if check.attestable is None or check.weighs_attestation or attestation is None:

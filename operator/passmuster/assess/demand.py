@@ -8,16 +8,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from passmuster.assess.scope import TagFilter
 from passmuster.checks.catalogue import Catalogue
 from passmuster.checks.declaration import Check
 from passmuster.model.evidence import Waiver
+from passmuster.model.grant import Grant
 from passmuster.model.parameter import Parameters, Value, resolve
 from passmuster.model.verdict import Phase
 
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """The desired level and how it is asked for. Ids are check ids; `floors` are the loosest parameters allowed."""
+    """The desired level and how it is asked for. Ids are check ids; `floors` are the loosest parameters allowed.
+
+    `waivers` are those that count, `grants` every waiver and attestation with whether it does; `scope` is the tags that
+    resources must have to be judged, all of them, and everything without any.
+    """
 
     level: Phase = Phase.PRODUCTION
     minimum_score: float | None = None
@@ -27,6 +33,8 @@ class Demand:
     parameters: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
     floors: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
     waivers: tuple[Waiver, ...] = ()
+    grants: tuple[Grant, ...] = ()
+    scope: tuple[TagFilter, ...] = ()
 
     def judges(self, check: Check) -> bool:
         """Whether the check is evaluated at all: not disabled, and asked for if it is optional."""
@@ -39,3 +47,11 @@ class Demand:
     def parameters_of(self, check: Check) -> Parameters:
         """The check's parameters: defaults, the policy's values, the account's floors."""
         return resolve(check.id, check.parameters, self.parameters.get(check.id, {}), self.floors.get(check.id, {}))
+
+    def every_parameter(self, catalogue: Catalogue) -> dict[str, dict[str, Value]]:
+        """The parameters of every check, by check and name."""
+        return {
+            check.id: {given.name: self.parameters_of(check)[given.name] for given in check.parameters}
+            for check in catalogue
+            if check.parameters
+        }

@@ -13,12 +13,21 @@ from decimal import Decimal
 from passmuster.assess import scoring
 from passmuster.assess.assessment import status_of
 from passmuster.inventory.snapshot import Snapshot
+from passmuster.model.finding import Finding
 from passmuster.model.parameter import Value
 from passmuster.model.report import CheckResult, Report
 from passmuster.model.verdict import Phase, Status
 from passmuster.remediation.catalogue import Remediations
 from passmuster.remediation.definition import Target
-from passmuster.remediation.rendering import Blocked, Owner, Proposal, awaited, proposals
+from passmuster.remediation.rendering import (
+    Blocked,
+    CheckParameters,
+    Owner,
+    Proposal,
+    awaited,
+    listed,
+    proposals,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +69,17 @@ class Plan:
 
 
 def plan(
-    report: Report, snapshot: Snapshot, remediations: Remediations, owner: Owner, inputs: Mapping[str, Value]
+    report: Report,
+    snapshot: Snapshot,
+    remediations: Remediations,
+    owner: Owner,
+    inputs: Mapping[str, Value],
+    parameters: CheckParameters | None = None,
 ) -> Plan:
-    """Every change the catalogue offers for the failing checks of a report."""
-    offered = [p for definition in remediations for p in proposals(definition, report, snapshot, owner, inputs)]
+    """Every change the catalogue offers for the failing checks of a report; `parameters` are those of the checks."""
+    offered = [
+        p for definition in remediations for p in proposals(definition, report, snapshot, owner, inputs, parameters)
+    ]
     ordered = list(_ordered(offered))
     results = {r.id: r for r in report.checks}
     now = dict(results)
@@ -100,9 +116,16 @@ def _after(result: CheckResult, proposal: Proposal) -> CheckResult:
     named = {(n.region, n.resource) for n in proposal.findings if n.check == result.id}
     whole = proposal.definition.target is Target.ACCOUNT
     findings = tuple(
-        replace(f, status=Status.PASS)
-        if f.key in named or (whole and f.status in (Status.FAIL, Status.NOT_APPLICABLE))
-        else f
+        _mended(f, proposal) if f.key in named or (whole and f.status in (Status.FAIL, Status.NOT_APPLICABLE)) else f
         for f in result.findings
     )
     return replace(result, findings=findings, status=status_of(findings))
+
+
+def _mended(finding: Finding, proposal: Proposal) -> Finding:
+    """The finding as passing; one that lists several resources only when none is left."""
+    each = proposal.definition.each
+    left = [one for one in listed(finding.facts.get(each, "")) if one != proposal.target] if each is not None else []
+    if left and each is not None:
+        return replace(finding, facts={**finding.facts, each: ",".join(left)})
+    return replace(finding, status=Status.PASS)

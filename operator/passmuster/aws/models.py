@@ -17,11 +17,15 @@ from botocore.loaders import JSONFileLoader, Loader, create_loader
 
 from passmuster.inventory.call import Call, union
 from passmuster.inventory.permissions import IDENTITY_CALL, REGIONS_CALL
+from passmuster.remediation import catalogue as remediations
 
 Operations = Mapping[str, frozenset[str]]
 """Operations by service."""
 
 ASSUME_ROLE = ("sts", "AssumeRole")
+PUT_OBJECT = ("s3", "PutObject")
+"""What `aws.evidence_bucket` sends."""
+
 STACK_OPERATIONS = frozenset(
     {
         "CreateChangeSet",
@@ -31,20 +35,29 @@ STACK_OPERATIONS = frozenset(
         "DescribeStackEvents",
         "DescribeStackResources",
         "DescribeStacks",
+        "DetectStackResourceDrift",
         "ExecuteChangeSet",
         "GetTemplate",
+        "ListChangeSets",
     }
 )
 """What `aws.stacks` sends to CloudFormation."""
 
+GET_RESOURCE = ("cloudcontrol", "GetResource")
+"""What `aws.stacks` sends to Cloud Control."""
+
 
 def operations_of(calls: Iterable[Call]) -> Operations:
-    """Everything these calls send, with what identities and stacks need beside them."""
+    """Everything these calls send, with what identities, remediations and the evidence store need beside them."""
     found: dict[str, set[str]] = {"cloudformation": set(STACK_OPERATIONS)}
-    for call in union((*calls, IDENTITY_CALL, REGIONS_CALL)):
+    known = remediations.load()
+    proposing = known.calls(check for one in known for check in one.fixes)
+    for call in union((*calls, *proposing, IDENTITY_CALL, REGIONS_CALL)):
         found.setdefault(call.service, set()).add(call.operation)
-    service, operation = ASSUME_ROLE
-    found.setdefault(service, set()).add(operation)
+    for service, operation in (ASSUME_ROLE, PUT_OBJECT, GET_RESOURCE):
+        found.setdefault(service, set()).add(operation)
+    for service, declared in known.operations().items():
+        found.setdefault(service, set()).update(declared)
     return {service: frozenset(operations) for service, operations in found.items()}
 
 

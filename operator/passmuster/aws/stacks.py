@@ -1,33 +1,33 @@
-"""Makes and unmakes CloudFormation stacks by change set. The only module that changes anything in AWS.
+"""CloudFormation for remediations: stacks made and unmade, updated and imported into, always by change set.
 
-Every mutating call goes through `Stacks._mutate`, which asks a gate right before: the gate raises unless this process
-still holds the lease and the change is still permitted. Names and tokens are the caller's, and deterministic, so that a
-repeated call has no second effect.
+Names and tokens are the caller's, and deterministic, so that a repeated call has no second effect. What changes
+something goes through `Actor.mutate`, which asks its gate right before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
-from passmuster.aws.clients import Clients
-from passmuster.aws.principal import Principal, acting_as
-from passmuster.aws.transport import translated
-from passmuster.model.errors import ChangeFailed
-from passmuster.model.verdict import Reason
+from passmuster.aws.actor import Actor, Words
 
 OWNED_BY_POLICY = "passmuster:policy-uid"
 OWNED_BY_CLUSTER = "passmuster:cluster-uid"
 MADE_FOR = "passmuster:remediation"
 MADE_AS = "passmuster:digest"
 
+WORDS = Words(unreachable="CloudFormationUnreachable", refused="CloudFormationRefused")
+MOST_TEMPLATE_BYTES = 51_200
+"""The largest template that a request may carry."""
+
+_NO_CHANGE_SET = ("ChangeSetNotFound", "ChangeSetNotFoundException")
+
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """A stack as CloudFormation describes it."""
+    """A stack as CloudFormation describes it; `resolved` are the values of parameters that name another place."""
 
     id: str
     name: str
@@ -35,6 +35,9 @@ class Stack:
     reason: str
     parameters: Mapping[str, str]
     tags: Mapping[str, str]
+    capabilities: tuple[str, ...] = ()
+    resolved: Mapping[str, str] = field(default_factory=dict)
+    parent: str = ""
 
     @property
     def busy(self) -> bool:
@@ -44,12 +47,15 @@ class Stack:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One line of a change set."""
+    """One line of a change set; `scope` and `targets` (attribute and name) say which parts of the resource change."""
 
     action: str
     logical_id: str
     type: str
     replacement: str
+    scope: tuple[str, ...] = ()
+    targets: tuple[tuple[str, str], ...] = ()
+    after: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +70,30 @@ class ChangeSet:
     changes: tuple[Change, ...]
     parameters: Mapping[str, str]
     capabilities: tuple[str, ...]
+    resolved: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def being_made(self) -> bool:
+        """Whether CloudFormation still compares."""
+        return self.status in ("CREATE_PENDING", "CREATE_IN_PROGRESS")
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """A resource that a change set takes into the stack."""
+
+    type: str
+    logical_id: str
+    identifiers: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """What to make: everything CreateChangeSet needs, already approved."""
+    """What to make: everything CreateChangeSet needs, already approved.
+
+    `kind` is CREATE, UPDATE or IMPORT. Without `tags` a stack's tags stay as they are; `keep` names parameters whose
+    value stays.
+    """
 
     stack: str
     change_set: str
@@ -78,40 +103,44 @@ class Intent:
     tags: Mapping[str, str]
     capabilities: tuple[str, ...]
     description: str
+    kind: str = "CREATE"
+    keep: tuple[str, ...] = ()
+    imports: tuple[Import, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """Where a resource is held: the stack and the resource's name in its template."""
+
+    stack: str
+    stack_id: str
+    logical_id: str
+    type: str
 
 
 class Stacks:
-    """CloudFormation in one region of one account, as the remediation role."""
+    """CloudFormation in one region of one account, as the remediation role. Every method may raise ChangeFailed."""
 
-    def __init__(
-        self,
-        clients: Clients,
-        principal: Principal,
-        account_id: str,
-        region: str,
-        gate: Callable[[], None],
-        observe: Callable[[str, str], None] | None = None,
-    ) -> None:
-        self._clients = clients
-        self._principal = principal
-        self._account_id = account_id
-        self._region = region
-        self._gate = gate
-        self._observe = observe
+    def __init__(self, actor: Actor) -> None:
+        self._actor = actor
 
     def stack(self, name: str) -> Stack | None:
         """The stack of that name or id; None if there is none."""
-        answer = self._read("describe_stacks", absent="does not exist", StackName=name)
+        answer = self._read("DescribeStacks", absent="does not exist", StackName=name)
         if answer is None or not answer["Stacks"]:
             return None
         found = answer["Stacks"][0]
+        parameters = found.get("Parameters", [])
         return Stack(
             id=found["StackId"],
             name=found["StackName"],
             status=found["StackStatus"],
             reason=found.get("StackStatusReason", ""),
-            parameters={p["ParameterKey"]: p.get("ParameterValue", "") for p in found.get("Parameters", [])},
+            parameters={p["ParameterKey"]: p.get("ParameterValue", "") for p in parameters},
             tags={t["Key"]: t["Value"] for t in found.get("Tags", [])},
+            capabilities=tuple(found.get("Capabilities", ())),
+            resolved={p["ParameterKey"]: p["ResolvedValue"] for p in parameters if "ResolvedValue" in p},
+            parent=found.get("ParentId", "") or found.get("RootId", ""),
         )
 
     def change_set(self, stack: str, name: str) -> ChangeSet | None:
@@ -121,7 +150,12 @@ class Stacks:
         while True:
             more = {"NextToken": token} if token else {}
             answer = self._read(
-                "describe_change_set", absent="does not exist", StackName=stack, ChangeSetName=name, **more
+                "DescribeChangeSet",
+                absent="does not exist",
+                StackName=stack,
+                ChangeSetName=name,
+                IncludePropertyValues=True,
+                **more,
             )
             if answer is None:
                 return None
@@ -131,6 +165,7 @@ class Stacks:
             token = answer.get("NextToken")
             if not token:
                 break
+        parameters = answer.get("Parameters", [])
         return ChangeSet(
             id=answer["ChangeSetId"],
             stack_id=answer["StackId"],
@@ -138,21 +173,35 @@ class Stacks:
             execution=answer.get("ExecutionStatus", ""),
             reason=answer.get("StatusReason", ""),
             changes=tuple(changes),
-            parameters={p["ParameterKey"]: p.get("ParameterValue", "") for p in answer.get("Parameters", [])},
+            parameters={p["ParameterKey"]: p.get("ParameterValue", "") for p in parameters},
             capabilities=tuple(answer.get("Capabilities", ())),
+            resolved={p["ParameterKey"]: p["ResolvedValue"] for p in parameters if "ResolvedValue" in p},
         )
 
-    def template(self, stack: str, change_set: str) -> str:
-        """The template's text as CloudFormation holds it for a change set."""
-        answer = self._read(
-            "get_template", absent="", StackName=stack, ChangeSetName=change_set, TemplateStage="Original"
-        )
+    def change_sets(self, stack: str) -> tuple[str, ...]:
+        """The names of the change sets that a stack has and nobody executed."""
+        names: list[str] = []
+        token: str | None = None
+        while True:
+            more = {"NextToken": token} if token else {}
+            answer = self._read("ListChangeSets", absent="does not exist", StackName=stack, **more)
+            if answer is None:
+                return ()
+            names += [one["ChangeSetName"] for one in answer.get("Summaries", [])]
+            token = answer.get("NextToken")
+            if not token:
+                return tuple(names)
+
+    def template(self, stack: str, change_set: str | None = None) -> str:
+        """The template's text as CloudFormation holds it, for a change set or as the stack has it; "" without one."""
+        which = {"ChangeSetName": change_set} if change_set is not None else {}
+        answer = self._read("GetTemplate", absent="", StackName=stack, TemplateStage="Original", **which)
         body = answer["TemplateBody"] if answer is not None else ""
-        return body if isinstance(body, str) else str(body)
+        return body if isinstance(body, str) else json.dumps(body)
 
     def failures(self, stack_id: str) -> tuple[str, ...]:
         """Why resources failed, newest first, for people: `LogBucket: name already taken`."""
-        answer = self._read("describe_stack_events", absent="does not exist", StackName=stack_id)
+        answer = self._read("DescribeStackEvents", absent="does not exist", StackName=stack_id)
         events: Sequence[Mapping[str, Any]] = answer["StackEvents"] if answer is not None else ()
         return tuple(
             f"{event['LogicalResourceId']}: {event['ResourceStatusReason']}"
@@ -162,34 +211,68 @@ class Stacks:
             and "cancelled" not in event["ResourceStatusReason"]
         )
 
-    def physical_ids(self, stack: str) -> tuple[str, ...]:
-        """The names of everything in a stack."""
-        answer = self._read("describe_stack_resources", absent="does not exist", StackName=stack)
-        found = answer["StackResources"] if answer is not None else []
-        return tuple(r["PhysicalResourceId"] for r in found if r.get("PhysicalResourceId"))
+    def holding(self, kind: str, physical_ids: Sequence[str]) -> Holding | None:
+        """The stack that holds a resource of that type under one of these ids; None if no stack does."""
+        for physical_id in dict.fromkeys(physical_ids):
+            answer = self._read("DescribeStackResources", absent="does not exist", PhysicalResourceId=physical_id)
+            for found in answer["StackResources"] if answer is not None else ():
+                gone = found.get("ResourceStatus", "").startswith("DELETE_")
+                if found["ResourceType"] == kind and found.get("PhysicalResourceId") == physical_id and not gone:
+                    return Holding(found["StackName"], found["StackId"], found["LogicalResourceId"], kind)
+        return None
+
+    def drift(self, stack: str, logical_id: str) -> str:
+        """Whether one resource is as its template says: IN_SYNC, MODIFIED, DELETED or NOT_CHECKED."""
+        answer = self._read(
+            "DetectStackResourceDrift", absent="not currently supported", StackName=stack, LogicalResourceId=logical_id
+        )
+        return str(answer["StackResourceDrift"]["StackResourceDriftStatus"]) if answer is not None else "NOT_CHECKED"
+
+    def model(self, kind: str, identifier: str) -> dict[str, Any] | None:
+        """The properties of a resource as its type describes them, from Cloud Control; None if it does not exist."""
+        answer = self._actor.read(
+            "cloudcontrol",
+            "GetResource",
+            WORDS,
+            lambda code, _message: code == "ResourceNotFoundException",
+            TypeName=kind,
+            Identifier=identifier,
+        )
+        if answer is None:
+            return None
+        properties: dict[str, Any] = json.loads(answer["ResourceDescription"]["Properties"])
+        return properties
 
     def create_change_set(self, intent: Intent) -> None:
-        """Asks for the change set of a new stack; one that exists under the name already is left as it is."""
-        self._mutate(
-            "create_change_set",
-            harmless=("AlreadyExistsException",),
-            StackName=intent.stack,
-            ChangeSetName=intent.change_set,
-            ChangeSetType="CREATE",
-            ClientToken=intent.token,
-            TemplateBody=intent.template,
-            Parameters=[{"ParameterKey": k, "ParameterValue": v} for k, v in sorted(intent.parameters.items())],
-            Tags=[{"Key": k, "Value": v} for k, v in sorted(intent.tags.items())],
-            Capabilities=list(intent.capabilities),
-            Description=intent.description,
-            OnStackFailure="DELETE",
-            ImportExistingResources=True,
-        )
+        """Asks for a change set; one that exists under the name already is left as it is."""
+        arguments: dict[str, Any] = {
+            "StackName": intent.stack,
+            "ChangeSetName": intent.change_set,
+            "ChangeSetType": intent.kind,
+            "ClientToken": intent.token,
+            "TemplateBody": intent.template,
+            "Parameters": [
+                *({"ParameterKey": k, "ParameterValue": v} for k, v in sorted(intent.parameters.items())),
+                *({"ParameterKey": k, "UsePreviousValue": True} for k in sorted(intent.keep)),
+            ],
+            "Capabilities": list(intent.capabilities),
+            "Description": intent.description,
+        }
+        if intent.tags:
+            arguments["Tags"] = [{"Key": k, "Value": v} for k, v in sorted(intent.tags.items())]
+        if intent.kind == "CREATE":
+            arguments |= {"OnStackFailure": "DELETE", "ImportExistingResources": True}
+        if intent.imports:
+            arguments["ResourcesToImport"] = [
+                {"ResourceType": one.type, "LogicalResourceId": one.logical_id, "ResourceIdentifier": one.identifiers}
+                for one in intent.imports
+            ]
+        self._mutate("CreateChangeSet", harmless=("AlreadyExistsException",), **arguments)
 
     def execute(self, stack: str, change_set: str, token: str) -> None:
         """Executes a change set; one that is already under way is left alone."""
         self._mutate(
-            "execute_change_set",
+            "ExecuteChangeSet",
             harmless=("InvalidChangeSetStatus", "InvalidChangeSetStatusException"),
             StackName=stack,
             ChangeSetName=change_set,
@@ -198,59 +281,20 @@ class Stacks:
 
     def delete_change_set(self, stack: str, change_set: str) -> None:
         """Withdraws a change set that was not executed."""
-        self._mutate(
-            "delete_change_set",
-            harmless=("ChangeSetNotFound", "ChangeSetNotFoundException"),
-            StackName=stack,
-            ChangeSetName=change_set,
-        )
+        self._mutate("DeleteChangeSet", harmless=_NO_CHANGE_SET, StackName=stack, ChangeSetName=change_set)
 
     def delete(self, stack: str, token: str) -> None:
         """Deletes a stack; what its template retains stays."""
-        self._mutate("delete_stack", StackName=stack, ClientRequestToken=token)
+        self._mutate("DeleteStack", StackName=stack, ClientRequestToken=token)
 
     def _read(self, operation: str, absent: str, **arguments: Any) -> dict[str, Any] | None:
-        try:
-            return self._call(operation, arguments)
-        except ClientError as error:
-            detail = error.response.get("Error", {})
-            missing = detail.get("Code") in ("ChangeSetNotFound", "ChangeSetNotFoundException")
-            if missing or (absent and absent in str(detail.get("Message", ""))):
-                return None
-            raise self._failed(operation, error) from error
-        except BotoCoreError as error:
-            raise ChangeFailed("CloudFormationUnreachable", f"{operation}: {error}", retryable=True) from error
+        def is_absent(code: str, message: str) -> bool:
+            return code in _NO_CHANGE_SET or (bool(absent) and absent in message)
+
+        return self._actor.read("cloudformation", operation, WORDS, is_absent, **arguments)
 
     def _mutate(self, operation: str, harmless: tuple[str, ...] = (), **arguments: Any) -> None:
-        self._gate()
-        try:
-            self._call(operation, arguments)
-        except ClientError as error:
-            if error.response.get("Error", {}).get("Code") in harmless:
-                return
-            raise self._failed(operation, error) from error
-        except BotoCoreError as error:
-            raise ChangeFailed("CloudFormationUnreachable", f"{operation}: {error}", retryable=True) from error
-
-    def _call(self, operation: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        client = self._clients.client("cloudformation", self._region)
-        outcome = "ok"
-        try:
-            with acting_as(self._principal, self._account_id):
-                answer: dict[str, Any] = getattr(client, operation)(**arguments)
-        except ClientError:
-            outcome = "error"
-            raise
-        finally:
-            if self._observe is not None:
-                self._observe(operation, outcome)
-        return answer
-
-    def _failed(self, operation: str, error: ClientError) -> ChangeFailed:
-        said = translated(error)
-        retryable = said.transient or said.reason is Reason.DENIED
-        reason = "RemediationDenied" if said.reason is Reason.DENIED else "CloudFormationRefused"
-        return ChangeFailed(reason, f"cloudformation:{operation}: {said.code}: {said.message}", retryable=retryable)
+        self._actor.mutate("cloudformation", operation, WORDS, harmless, **arguments)
 
 
 def _change(change: Mapping[str, Any]) -> Change:
@@ -259,4 +303,13 @@ def _change(change: Mapping[str, Any]) -> Change:
         logical_id=change["LogicalResourceId"],
         type=change["ResourceType"],
         replacement=change.get("Replacement", ""),
+        scope=tuple(change.get("Scope", ())),
+        targets=tuple(_targets(change.get("Details", ()))),
+        after=json.loads(change["AfterContext"]).get("Properties", {}) if change.get("AfterContext") else {},
     )
+
+
+def _targets(details: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    for detail in details:
+        target = detail.get("Target", {})
+        yield str(target.get("Attribute", "")), str(target.get("Name", ""))

@@ -14,9 +14,9 @@ from passmuster.api.account import AWSAccount
 from passmuster.api.resource import API_VERSION
 from passmuster.aws.identity import control_region_of
 from passmuster.aws.organization import Member, members
-from passmuster.checks.judge import distinct_calls
 from passmuster.cli import offline
 from passmuster.cli.terminal import note
+from passmuster.engine.inspection import reads_of
 from passmuster.model.account import Identity, Target, partition_of
 from passmuster.model.errors import UserError
 from passmuster.remediation import access
@@ -46,6 +46,10 @@ def role(
         str,
         typer.Option("--evidence", metavar="BUCKET/PREFIX", help="Also a role that may write reports there, and only."),
     ] = "",
+    owner_stacks: Annotated[
+        bool,
+        typer.Option("--owner-stacks", help="The role of remediations may also update stacks that others made."),
+    ] = False,
     stack_set: Annotated[
         bool,
         typer.Option("--stack-set", help="For a whole organization: a stack set that makes the roles in each account."),
@@ -67,8 +71,10 @@ def role(
     for one in units:
         if not re.fullmatch(r"r-[0-9a-z]{4,32}|ou-[0-9a-z]{4,32}-[0-9a-z]{8,32}", one):
             raise UserError(f"{one!r} is not the id of a root (r-...) or an organizational unit (ou-...-...)")
-    wanted = access.Wanted(remediation, _objects(evidence, partition_of(region)))
-    document = access.role_template(distinct_calls(offline.catalogue()), remediations.load(), wanted)
+    if owner_stacks and not remediation:
+        raise UserError("--owner-stacks belongs to --remediation")
+    wanted = access.Wanted(remediation, _objects(evidence, partition_of(region)), owner_stacks)
+    document = access.role_template(reads_of(list(offline.catalogue())), remediations.load(), wanted)
     if stack_set:
         document = access.stack_set_template(document, units, [region])
     text = yaml.dump(document, Dumper=_Plain, sort_keys=False, width=120)

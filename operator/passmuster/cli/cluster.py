@@ -10,6 +10,8 @@ from typing import Annotated
 import structlog
 import typer
 
+from passmuster.api.attestation import ReadinessAttestation
+from passmuster.api.waiver import ReadinessWaiver
 from passmuster.cli.terminal import note
 from passmuster.model.errors import UserError
 
@@ -30,6 +32,10 @@ def operator(
     ] = None,
     namespace: Annotated[
         list[str] | None, typer.Option("--namespace", help="Serve only this namespace; may be repeated.")
+    ] = None,
+    evidence_dir: Annotated[
+        Path | None,
+        typer.Option("--evidence-dir", help="Folder in which AWSAccounts may name theirs for full reports."),
     ] = None,
     workers: Annotated[int, typer.Option("--workers", min=1, max=64, help="Policies worked on at the same time.")] = 4,
     requests_per_second: Annotated[
@@ -55,6 +61,7 @@ def operator(
             context=context,
             own_namespace=own_namespace(),
             requests_per_second=requests_per_second,
+            evidence_dir=evidence_dir,
         )
     )
     _log_json()
@@ -90,16 +97,39 @@ def _log_json() -> None:
 
 
 def approve(
-    name: Annotated[str, typer.Argument(help="Name of the Remediation.")],
+    name: Annotated[
+        str, typer.Argument(help="Name of the Remediation, or rw/NAME for a waiver, ra/NAME for an attestation.")
+    ],
     namespace: Annotated[str, typer.Option("--namespace", "-n", help="Its namespace.")] = "default",
-    undo: Annotated[bool, typer.Option("--undo", help="Approve that an applied change is taken back.")] = False,
+    undo: Annotated[
+        bool,
+        typer.Option(
+            "--undo", help="Approve that an applied change is taken back; of a waiver or attestation: withdraw."
+        ),
+    ] = False,
     kubeconfig: Kubeconfig = None,
     context: Context = None,
 ) -> None:
-    """Approve a remediation as yourself: exactly the intent it has now, and nothing else."""
+    """Approve a remediation, waiver or attestation as yourself: exactly what it is now, and nothing else."""
     from passmuster.kube.approvals import approve as give
+    from passmuster.kube.approvals import approve_grant
     from passmuster.kube.connection import connect
 
+    prefix, slash, rest = name.partition("/")
+    if slash:
+        kind = _granted_kind(prefix)
+        who = approve_grant(connect(kubeconfig, context), namespace, kind, rest, withdraw=undo)
+        verb = "withdrew the approval of" if undo else "approved"
+        note(f"{who} {verb} the {kind.definition.kind} {rest}. kubectl get {kind.definition.short} shows if it counts.")
+        return
     given = give(connect(kubeconfig, context), namespace, name, undo=undo)
     what = "Undoing it" if undo else "It"
     note(f"{given.by} approved {name} ({given.digest[:19]}…). {what} begins when the rules of its policy permit.")
+
+
+def _granted_kind(prefix: str) -> type[ReadinessWaiver | ReadinessAttestation]:
+    """The kind that a prefix as kubectl's names."""
+    for kind in (ReadinessWaiver, ReadinessAttestation):
+        if prefix.lower() in (kind.definition.short, kind.definition.plural, kind.definition.kind.lower()):
+            return kind
+    raise UserError(f"{prefix!r} is no kind that is approved: write rw/NAME, ra/NAME, or the name of a Remediation")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +11,8 @@ from typing import Annotated
 import typer
 
 from passmuster.cli import offline, terminal
+from passmuster.cli.archive import Archive
+from passmuster.model.errors import UserError
 from passmuster.model.verdict import Phase, level_order
 
 File = Annotated[
@@ -25,6 +28,16 @@ RoleArn = Annotated[str | None, typer.Option("--role-arn", help="Role to assume 
 ExternalId = Annotated[str | None, typer.Option("--external-id", help="External id of that role.")]
 Level = Annotated[Phase | None, typer.Option("--level", help="Level to judge against; default Production.")]
 Endpoint = Annotated[str | None, typer.Option("--endpoint-url", help="AWS endpoint instead of the real one (sandbox).")]
+
+
+Previous = Annotated[
+    Path | None,
+    typer.Option("--previous", metavar="FILE", help="JSON report of an earlier inspection, to say what changed since."),
+]
+DocsUrl = Annotated[
+    str,
+    typer.Option("--docs-url", metavar="URL", help="Where reports link the pages of checks; {check} is the id."),
+]
 
 
 class Output(StrEnum):
@@ -47,6 +60,14 @@ def inspect(
     endpoint_url: Endpoint = None,
     output: Annotated[Output, typer.Option("--output", "-o", help="How the report is printed.")] = Output.TABLE,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show passing checks too.")] = False,
+    previous: Previous = None,
+    evidence_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--evidence-dir", help="Folder that keeps the full reports, and the last of them to compare with."
+        ),
+    ] = None,
+    docs_url: DocsUrl = "",
 ) -> None:
     """Inspect an account against the readiness catalogue.
 
@@ -61,22 +82,31 @@ def inspect(
         role_arn=role_arn,
         external_id=external_id,
         level=level,
+        docs_url=docs_url,
     )
-    results = offline.inspect(asked, endpoint_url)
+    results = offline.inspect(asked, endpoint_url, Archive(previous, evidence_dir))
     match output:
         case Output.TABLE:
             for result in results:
                 terminal.print_report(result.report, result.plan, offline.catalogue(), verbose=verbose)
+                terminal.print_changes(result.changes)
         case Output.JSON:
             documents = [result.document() for result in results]
             single = len(documents) == 1
             whole = documents[0] if single else {"apiVersion": "v1", "kind": "List", "items": documents}
             print(json.dumps(whole, indent=2, ensure_ascii=False))
         case Output.HTML:
-            print("\n".join(result.html() for result in results))
+            print(only([result.html() for result in results], "keep them with --evidence-dir DIR"))
         case Output.MARKDOWN:
             print("\n".join(result.markdown() for result in results))
     raise typer.Exit(0 if all(_reached(result) for result in results) else 1)
+
+
+def only(pages: Sequence[str], otherwise: str) -> str:
+    """The one HTML page. Raises UserError where there are several: they do not fit into one file."""
+    if len(pages) != 1:
+        raise UserError(f"{len(pages)} reports make as many HTML files: {otherwise}, or name one account")
+    return pages[0]
 
 
 def _reached(result: offline.Result) -> bool:

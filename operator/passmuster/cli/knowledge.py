@@ -14,14 +14,16 @@ from rich.table import Table
 from passmuster.api import files
 from passmuster.checks import catalogue
 from passmuster.checks.declaration import Check
-from passmuster.checks.judge import calls_of, distinct_calls
+from passmuster.checks.judge import calls_of
 from passmuster.cli import offline
 from passmuster.cli.inspect import Output
 from passmuster.cli.terminal import note
+from passmuster.engine.inspection import reads_of
 from passmuster.inventory.call import union
 from passmuster.inventory.permissions import MANAGED_POLICY_SIZE, all_actions, policies, policy
 from passmuster.model.errors import UserError
 from passmuster.remediation import catalogue as remediations
+from passmuster.report import pages
 
 
 def check_document(check: Check) -> dict[str, Any]:
@@ -57,6 +59,7 @@ def check_document(check: Check) -> dict[str, Any]:
         },
         "remediations": [definition.name for definition in remediations.load().fixing(check.id)],
         "attestableDays": check.attestable.days if check.attestable is not None else None,
+        "page": pages.address("", check.id),
     }
 
 
@@ -74,7 +77,8 @@ def checks(
         return
     console = Console(highlight=False)
     if check_id is not None:
-        console.print(Markdown(_explained(chosen[0])))
+        console.print(Markdown("\n".join(pages.explained(chosen[0]))))
+        console.print(f"\n[dim]The same as a page: {pages.FOLDER}/{check_id}.md, {pages.address('', check_id)}[/]")
         return
     table = Table(box=None, pad_edge=False)
     for column in ("Phase", "Check", "Severity", "Category", "Fix", "Title"):
@@ -85,33 +89,6 @@ def checks(
         table.add_row(check.phase, check.id, check.severity, check.category, fix, title)
     console.print(table)
     console.print(f"\n[dim]{len(chosen)} checks. Fix: A additive, I in place, P proposal, T attestation.[/]")
-
-
-def _explained(check: Check) -> str:
-    document = check_document(check)
-    lines = [
-        f"# {check.title}",
-        f"`{check.id}` · {check.phase} · {check.severity} · {', '.join(document['categories'])}"
-        + (" · optional" if check.optional else ""),
-        "",
-        check.description,
-    ]
-    if check.parameters:
-        lines += ["", "## Parameters", ""]
-        lines += [f"- `{p.name}` (default `{p.default}`): {p.description}" for p in check.parameters]
-    lines += ["", "## What it reads", "", *(f"- `{call}`" for call in document["calls"])]
-    lines += ["", f"IAM actions: {', '.join(f'`{action}`' for action in document['actions'])}"]
-    if document["remediations"]:
-        lines += ["", "## How to fix it", ""]
-        lines += [f"- remediation `{name}` (passmuster plan)" for name in document["remediations"]]
-    for name, label in (
-        ("config", "AWS Config"),
-        ("securityHub", "Security Hub"),
-        ("wellArchitected", "Well-Architected"),
-    ):
-        if document["mappings"][name]:
-            lines += ["", f"{label}: {', '.join(document['mappings'][name])}"]
-    return "\n".join(lines)
 
 
 def iam_policy(
@@ -125,7 +102,7 @@ def iam_policy(
     """Print the least-privilege IAM policy of an inspection: exactly the actions its calls need."""
     known = catalogue.load()
     chosen = [known.get(one) for one in check_id] if check_id else list(known)
-    calls = distinct_calls(chosen)
+    calls = reads_of(chosen)
     documents = policies(calls)
     if part is None:
         print(json.dumps(policy(calls), indent=2))

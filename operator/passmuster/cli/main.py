@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from passmuster import __version__
-from passmuster.cli import accounts, cluster, inspect, knowledge, playground
+from passmuster.cli import accounts, cluster, inspect, knowledge, monitoring, playground, report
 from passmuster.cli.terminal import fail
 from passmuster.model.errors import PassmusterError
 
@@ -29,6 +29,7 @@ app = typer.Typer(
 LOOK, PREPARE, CLUSTER, TRY = "Look at an account", "Prepare accounts", "In a cluster", "Try it"
 
 app.command("inspect", rich_help_panel=LOOK)(inspect.inspect)
+app.command("report", rich_help_panel=LOOK)(report.report)
 app.command("plan", rich_help_panel=LOOK)(inspect.plan)
 app.command("checks", rich_help_panel=LOOK)(knowledge.checks)
 app.command("iam-policy", rich_help_panel=PREPARE)(knowledge.iam_policy)
@@ -36,6 +37,8 @@ app.add_typer(accounts.bootstrap, name="bootstrap", rich_help_panel=PREPARE)
 app.add_typer(accounts.accounts, name="accounts", rich_help_panel=PREPARE)
 app.command("crds", rich_help_panel=CLUSTER)(knowledge.crds)
 app.command("metrics", rich_help_panel=CLUSTER)(knowledge.metrics)
+app.command("rules", rich_help_panel=CLUSTER)(monitoring.rules)
+app.command("dashboards", rich_help_panel=CLUSTER)(monitoring.dashboards)
 app.command("operator", rich_help_panel=CLUSTER)(cluster.operator)
 app.command("approve", rich_help_panel=CLUSTER)(cluster.approve)
 app.command("demo", rich_help_panel=TRY)(playground.demo)

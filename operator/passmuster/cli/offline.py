@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from passmuster.api import manifest
 from passmuster.api.account import AWSAccount
 from passmuster.api.parameters import CheckFacts
 from passmuster.api.policy import ReadinessPolicy
+from passmuster.assess import grants
+from passmuster.assess.changes import Changes, compare
 from passmuster.assess.plan import Plan, plan
 from passmuster.aws import organization
 from passmuster.aws.clients import Clients
@@ -27,12 +30,15 @@ from passmuster.aws.transport import BotoTransport
 from passmuster.checks import catalogue as checks
 from passmuster.checks.catalogue import Catalogue
 from passmuster.checks.judge import distinct_calls
-from passmuster.cli import terminal
+from passmuster.cli import granted, terminal
+from passmuster.cli.archive import Archive
 from passmuster.engine import documents
 from passmuster.engine.inspection import Inspector, Task
 from passmuster.engine.tenancy import Governed, without_cluster
 from passmuster.model.account import Identity, Target, partition_of
 from passmuster.model.errors import InvalidManifest, UserError
+from passmuster.model.evidence import Evidence
+from passmuster.model.grant import Grant
 from passmuster.model.parameter import Kind
 from passmuster.model.report import Report
 from passmuster.model.verdict import Phase
@@ -55,6 +61,7 @@ class Asked:
     external_id: str | None = None
     level: Phase | None = None
     inputs: Mapping[str, Any] = field(default_factory=dict)
+    docs_url: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +80,8 @@ class Result:
     job: Job
     report: Report
     plan: Plan
+    changes: Changes | None = None
+    docs_url: str = ""
 
     @property
     def _policy(self) -> str:
@@ -83,7 +92,13 @@ class Result:
         policy = self.job.governed.policy
         name = f"{self._policy}-{self.report.account_id}"
         return documents.report_document(
-            name, policy.metadata.namespace or "", self._policy, self.report, self.plan, limit=None
+            name,
+            policy.metadata.namespace or "",
+            self._policy,
+            self.report,
+            self.plan,
+            limit=None,
+            changes=self.changes,
         )
 
     def plan_document(self) -> dict[str, Any]:
@@ -114,13 +129,15 @@ class Result:
         """The report as one HTML file."""
         from passmuster.report import html
 
-        return html.render(self.report, self.plan, title=self.job.name)
+        return html.render(self.report, self.plan, title=self.job.name, changes=self.changes, docs_url=self.docs_url)
 
     def markdown(self) -> str:
         """The report as Markdown."""
         from passmuster.report import markdown
 
-        return markdown.render(self.report, self.plan, title=self.job.name)
+        return markdown.render(
+            self.report, self.plan, title=self.job.name, changes=self.changes, docs_url=self.docs_url
+        )
 
 
 def catalogue() -> Catalogue:
@@ -156,8 +173,12 @@ def engine(endpoint_url: str | None) -> Engine:
     return Engine(clients, identities, Inspector(Collector(BotoTransport(clients), limits), identities, known))
 
 
-def inspect(asked: Asked, endpoint_url: str | None) -> list[Result]:
-    """A result for every account that was named. Raises UserError or AccountError with what to do."""
+def inspect(asked: Asked, endpoint_url: str | None, archive: Archive | None = None) -> list[Result]:
+    """A result for every account that was named, compared with what `archive` holds, and kept there.
+
+    Raises UserError or AccountError with what to do.
+    """
+    archive = archive or Archive()
     at_work = engine(endpoint_url)
     results = []
     for job in jobs(asked, at_work.identities):
@@ -170,12 +191,26 @@ def inspect(asked: Asked, endpoint_url: str | None) -> list[Result]:
             payer=_with_profile(governed.payer, job.profile) if governed.payer is not None else None,
             fresh=True,
         )
+        earlier = archive.earlier(governed.policy, governed.account)
+        evidence = Evidence(
+            now=datetime.now(UTC),
+            recovery=governed.recovery,
+            attestations=grants.attestations(governed.demand.grants),
+            report_stored_at=earlier.stored_at if earlier is not None else None,
+        )
+        before = earlier.report if earlier is not None else None
         with terminal.progress(f"Inspecting {governed.target.account_id}") as advance:
-            outcome = at_work.inspector.inspect(task, progress=advance)
+            continued = before if earlier is not None and earlier.same_policy else None
+            outcome = at_work.inspector.inspect(task, evidence, continued, progress=advance)
         owner = Owner(policy=governed.policy.metadata.name, namespace=governed.policy.metadata.namespace or "")
         given = {**governed.inputs, **asked.inputs}
-        steps = plan(outcome.report, outcome.snapshot, remediations.load(), owner, given)
-        results.append(Result(job, outcome.report, steps))
+        parameters = governed.demand.every_parameter(catalogue())
+        steps = plan(outcome.report, outcome.snapshot, remediations.load(), owner, given, parameters)
+        changes = compare(before, outcome.report) if before is not None else None
+        result = Result(job, outcome.report, steps, changes, asked.docs_url)
+        if archive.folder is not None:
+            archive.keep(governed.policy, governed.account, outcome.report, result.document(), result.html())
+        results.append(result)
     return results
 
 
@@ -231,6 +266,7 @@ def _from_files(asked: Asked) -> Iterable[Job]:
         raise InvalidManifest("the files hold no AWSAccount: add the one that the policy's accountRef names")
     if not policies:
         policies = [_policy(name, asked.level) for name in accounts]
+    given, told = granted.granted_in(objects, policies, accounts.values()), list[Grant]()
     for policy in policies:
         if asked.level is not None:
             spec = policy.spec.model_copy(update={"level": asked.level})
@@ -238,7 +274,10 @@ def _from_files(asked: Asked) -> Iterable[Job]:
         for account in _accounts_of(policy, accounts):
             payer = account.spec.payer_account_ref
             paying = accounts.get(payer.name) if payer is not None else None
-            yield Job(without_cluster(policy, account, paying), asked.profile, account.metadata.name)
+            found = granted.standing(given, policy, account, catalogue(), datetime.now(UTC))
+            told.extend(found)
+            yield Job(without_cluster(policy, account, paying, found), asked.profile, account.metadata.name)
+    granted.tell(told)
 
 
 def _accounts_of(policy: ReadinessPolicy, accounts: Mapping[str, AWSAccount]) -> Sequence[AWSAccount]:

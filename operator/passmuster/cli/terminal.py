@@ -14,12 +14,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 from rich.text import Text
 
+from passmuster.assess.changes import Changes
 from passmuster.assess.plan import Plan, Step
 from passmuster.aws.collector import Progress as Advance
 from passmuster.checks.catalogue import Catalogue
 from passmuster.engine.documents import tenths
+from passmuster.model.evidence import Attestation, Waiver
+from passmuster.model.grant import Grant
 from passmuster.model.report import CheckResult, Report
 from passmuster.model.verdict import Phase, Status
+from passmuster.report.phrasing import moment
 
 SYMBOLS = {
     Status.PASS: ("✓", "green"),
@@ -28,6 +32,7 @@ SYMBOLS = {
     Status.NOT_APPLICABLE: ("–", "dim"),
 }
 SHOWN_FINDINGS = 3
+SHOWN_RESOURCES = 10
 
 
 def fail(message: str) -> None:
@@ -90,6 +95,7 @@ def print_report(report: Report, plan: Plan | None, catalogue: Catalogue, *, ver
         complete = "-" if progress_of.complete is None else f"{progress_of.complete:.0f} % complete"
         console.print(f"\n  [bold]{progress_of.phase}[/] [dim]{complete}[/]")
         console.print(_checks(shown))
+    _granted(console, report)
     _what_next(console, report, plan)
     if not verbose:
         known = sum(c.status in (Status.PASS, Status.NOT_APPLICABLE) for c in report.checks)
@@ -122,6 +128,36 @@ def _why(check: CheckResult) -> Text:
     return text
 
 
+def _granted(console: Console, report: Report) -> None:
+    """What people granted, with what it changes and until when."""
+    if not report.grants:
+        return
+    console.print("\n  [bold]Waivers and attestations[/]")
+    table = Table.grid(padding=(0, 2))
+    table.add_column(width=3, justify="right")
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for grant in report.grants:
+        symbol, style = ("!", "yellow") if grant.expiring or not grant.in_force else ("✓", "green")
+        told = Text(f"{grant.subject.reason if isinstance(grant.subject, Waiver) else grant.subject.statement}\n")
+        told.append(_terms(grant), "dim")
+        table.add_row(Text(symbol, style), grant.name, grant.check, told)
+    console.print(table)
+
+
+def _terms(grant: Grant) -> str:
+    """Who stands for it, what it changes, and until when."""
+    parts = [grant.message]
+    if isinstance(grant.subject, Attestation):
+        parts.append(f"{grant.subject.owner} answers for it, evidence {grant.subject.uri}")
+    if grant.approved_by:
+        parts.append(f"approved by {', '.join(grant.approved_by)}")
+    noun = "finding" if grant.findings == 1 else "findings"
+    parts.append(f"changes {grant.findings} {noun}")
+    return "; ".join(parts)
+
+
 def _what_next(console: Console, report: Report, plan: Plan | None) -> None:
     if plan is None or report.compliant:
         return
@@ -133,6 +169,39 @@ def _what_next(console: Console, report: Report, plan: Plan | None) -> None:
             f"\n  Next: [bold]passmuster plan[/]   ({len(ready)} {noun} for ${plan.monthly_cost():.2f} a month: "
             f"{last.level_after}, score {tenths(last.score_after)})"
         )
+
+
+def print_changes(changes: Changes | None) -> None:
+    """What changed since the report before, where there is one."""
+    if changes is None:
+        return
+    console = Console(highlight=False)
+    before = changes.before
+    console.print(f"\n  [bold]Changed[/] [dim]since {moment(before.started_at)}[/]")
+    if not changes:
+        console.print("  nothing")
+        return
+    level = before.level if before.level == changes.level_after else f"{before.level} -> {changes.level_after}"
+    score = tenths(before.score)
+    score = f"{score} -> {tenths(changes.score_after)}" if changes.score_moved else score
+    console.print(f"  level {level}   score {score}")
+    table = Table.grid(padding=(0, 2))
+    table.add_column(width=3, justify="right")
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for moved in changes.checks:
+        symbol, style = SYMBOLS.get(Status(moved.after), ("–", "dim")) if moved.after in list(Status) else ("–", "dim")
+        table.add_row(Text(symbol, style), moved.id, Text(f"{moved.before} -> {moved.after}", "dim"))
+    for sightings, more, sign in (
+        (changes.appeared, changes.more_appeared, "+"),
+        (changes.gone, changes.more_gone, "-"),
+    ):
+        for one in sightings[:SHOWN_RESOURCES]:
+            table.add_row(Text(sign), one.check, Text(one.resource))
+        rest = len(sightings) + more - min(len(sightings), SHOWN_RESOURCES)
+        if rest:
+            table.add_row(Text(sign), "", Text(f"{rest} more (--output json lists all)", "dim"))
+    console.print(table)
 
 
 def _print_step(console: Console, number: int, step: Step) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from passmuster.engine.parcel import Parcel
-from passmuster.engine.ports import REMEDIATIONS, REPORTS, Key, Object
+from passmuster.engine.ports import ATTESTATIONS, REMEDIATIONS, REPORTS, WAIVERS, Key, Object
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class Cache:
         return [key for key in members if namespace is None or key.namespace == namespace]
 
     def owned(self, plural: str, policy: Key) -> list[tuple[Key, Object]]:
-        """The reports or remediations of one policy, by name."""
+        """The reports, remediations, waivers or attestations of one policy, by name."""
         with self._lock:
             known = self._objects.get(plural, {})
             members = [(key, known[key]) for key in self._owned.get((plural, policy.namespace, policy.name), ())]
@@ -88,7 +88,7 @@ class Cache:
 
 def _owner(key: Key, body: Object) -> Iterator[tuple[str, str, str]]:
     """Under what an object of a policy is found; a policy's objects never change hands."""
-    if key.plural in (REPORTS, REMEDIATIONS):
+    if key.plural in (REPORTS, REMEDIATIONS, WAIVERS, ATTESTATIONS):
         yield key.plural, key.namespace, body["spec"]["policyRef"]["name"]
 
 

@@ -13,13 +13,16 @@ from datetime import datetime
 from typing import Any
 
 from passmuster.api.fields import written
-from passmuster.api.report import MOST_FINDINGS
+from passmuster.api.report import MOST_FINDINGS, MOST_GRANTS, MOST_RESOURCES
 from passmuster.api.resource import API_VERSION
 from passmuster.assess import scoring
+from passmuster.assess.changes import Changes, Digest, Moved, Sighting
 from passmuster.assess.plan import Plan, Step
+from passmuster.engine.grant_documents import grant_documents, restored_grants
 from passmuster.inventory.call import Call, Request
 from passmuster.inventory.snapshot import Reading, mark
 from passmuster.model.finding import Finding
+from passmuster.model.parameter import Raised
 from passmuster.model.report import CheckResult, Counts, Inspection, Refusal, Report
 from passmuster.model.verdict import NO_LEVEL, Category, Phase, Reason, Severity, Status, level_order
 from passmuster.remediation.rendering import Proposal
@@ -38,15 +41,22 @@ VOLATILE = frozenset({"observedAt", "lastInspection", "inspection", "billed"})
 
 
 def report_document(
-    name: str, namespace: str, policy: str, report: Report, plan: Plan | None, *, limit: int | None = MOST_FINDINGS
+    name: str,
+    namespace: str,
+    policy: str,
+    report: Report,
+    plan: Plan | None,
+    *,
+    limit: int | None = MOST_FINDINGS,
+    changes: Changes | None = None,
 ) -> Document:
-    """A ReadinessReport object. `limit` None leaves no finding out."""
+    """A ReadinessReport object. `limit` None leaves no finding out; `changes` is what is different since before."""
     document: Document = {
         "apiVersion": API_VERSION,
         "kind": "ReadinessReport",
         "metadata": {"name": name, **({"namespace": namespace} if namespace else {})},
         "spec": {"policyRef": {"name": policy}, "accountId": report.account_id},
-        "status": report_status(report, plan, limit),
+        "status": {**report_status(report, plan, limit), **changes_documents(changes, limit)},
     }
     return document if limit is None else trimmed(document)
 
@@ -72,7 +82,20 @@ def report_status(report: Report, plan: Plan | None, limit: int | None) -> Docum
             for p in report.phases
         ],
         "checks": [check_document(c, by_check.get(c.id), limit) for c in report.checks],
-        "plan": [step_document(step) for step in _first(limit, plan.steps)] if plan is not None else [],
+        **grant_documents(report.grants, None if limit is None else MOST_GRANTS),
+        "raised": [
+            {"check": r.check, "parameter": r.parameter, "asked": _plain(r.asked), "floor": _plain(r.floor)}
+            for r in report.raised
+        ],
+        "plan": [
+            step_document(step) if limit is not None else whole_step_document(step)
+            for step in _first(limit, plan.steps if plan is not None else ())
+        ],
+        "compliance": {
+            "status": {True: "True", False: "False", None: "Unknown"}[report.compliant],
+            "reason": report.compliant_reason,
+            "message": report.compliant_message,
+        },
         "inspection": inspection_document(report.inspection),
         "refusals": [
             {
@@ -86,6 +109,85 @@ def report_status(report: Report, plan: Plan | None, limit: int | None) -> Docum
             for r in _first(limit, report.inspection.refusals)
         ],
     }
+
+
+def changes_documents(changes: Changes | None, limit: int | None) -> Document:
+    """The members `previous` and `changes` of a report's status; none where there is nothing to compare with."""
+    if changes is None:
+        return {}
+    before = changes.before
+    appeared, gone = (each if limit is None else each[:MOST_RESOURCES] for each in (changes.appeared, changes.gone))
+    return {
+        "previous": {
+            "id": before.inspection,
+            "startedAt": written(before.started_at),
+            "declared": before.declared,
+            "level": before.level,
+            "score": before.score,
+            "coverage": before.coverage,
+            "criticalFailing": before.critical_failing,
+            "counts": counts_document(before.counts),
+            "catalogueVersion": before.catalogue_version,
+            "checks": dict(sorted(before.checks.items())),
+        },
+        "changes": {
+            "foundAt": written(changes.found_at),
+            "levelAfter": changes.level_after,
+            "scoreAfter": changes.score_after,
+            "checks": [{"id": m.id, "before": m.before, "after": m.after} for m in changes.checks],
+            "appeared": [_sighting_document(one) for one in appeared],
+            "moreAppeared": changes.more_appeared + len(changes.appeared) - len(appeared),
+            "gone": [_sighting_document(one) for one in gone],
+            "moreGone": changes.more_gone + len(changes.gone) - len(gone),
+        },
+    }
+
+
+def _sighting_document(sighting: Sighting) -> Document:
+    return {"check": sighting.check, "region": sighting.region, "resource": sighting.resource}
+
+
+def restored_changes(status: Mapping[str, Any]) -> Changes | None:
+    """The last change that a stored report tells of; None where it tells of none."""
+    before, told = status.get("previous"), status.get("changes")
+    started = _moment((before or {}).get("startedAt"))
+    found = _moment((told or {}).get("foundAt"))
+    if not before or not told or started is None or found is None:
+        return None
+    counts = before.get("counts") or {}
+    return Changes(
+        before=Digest(
+            inspection=before.get("id", ""),
+            started_at=started,
+            declared=before.get("declared") or "",
+            level=before.get("level") or NO_LEVEL,
+            score=before.get("score"),
+            coverage=before.get("coverage"),
+            critical_failing=before.get("criticalFailing") or 0,
+            counts=Counts(
+                passed=counts.get("pass", 0),
+                failed=counts.get("fail", 0),
+                unknown=counts.get("unknown", 0),
+                not_applicable=counts.get("notApplicable", 0),
+                disabled=counts.get("disabled", 0),
+                waived=counts.get("waived", 0),
+            ),
+            catalogue_version=before.get("catalogueVersion") or "",
+            checks=dict(before.get("checks") or {}),
+        ),
+        found_at=found,
+        checks=tuple(Moved(one["id"], one["before"], one["after"]) for one in told.get("checks") or ()),
+        appeared=tuple(_restored_sighting(one) for one in told.get("appeared") or ()),
+        gone=tuple(_restored_sighting(one) for one in told.get("gone") or ()),
+        level_after=told.get("levelAfter") or NO_LEVEL,
+        score_after=told.get("scoreAfter"),
+        more_appeared=told.get("moreAppeared") or 0,
+        more_gone=told.get("moreGone") or 0,
+    )
+
+
+def _restored_sighting(one: Mapping[str, Any]) -> Sighting:
+    return Sighting(one["check"], one.get("region") or "", one["resource"])
 
 
 def _first(limit: int | None, members: Sequence[Any]) -> Sequence[Any]:
@@ -129,6 +231,7 @@ def check_document(check: CheckResult, remediation: str | None, limit: int | Non
         "severity": check.severity.value,
         "since": written(check.since) if check.since is not None else None,
         "disabled": check.disabled,
+        "disabledWithLeave": check.disabled_with_leave,
         "waived": check.waived,
         "findings": [finding_document(f) for f in shown],
         "truncated": len(ordered) - len(shown),
@@ -176,6 +279,27 @@ def step_document(step: Step) -> Document:
     return document
 
 
+def whole_step_document(step: Step) -> Document:
+    """One step of the plan with everything that a person decides by; where there is no object that says the rest."""
+    proposal = step.proposal
+    return {
+        **step_document(step),
+        "definition": proposal.definition.name,
+        "title": proposal.definition.title,
+        "description": " ".join(proposal.definition.description.split()),
+        "region": proposal.region,
+        "target": proposal.target,
+        "way": proposal.way.value,
+        "waitsFor": list(step.waits_for),
+        "changes": list(proposal.changes),
+        "undo": proposal.definition.undo,
+        "positions": [
+            {"title": p.title, "monthly": None if p.monthly is None else float(p.monthly)}
+            for p in proposal.cost.positions
+        ],
+    }
+
+
 def remediation_spec(proposal: Proposal, policy: str) -> Document:
     """The spec of a Remediation, without approvals."""
     definition = proposal.definition
@@ -185,10 +309,12 @@ def remediation_spec(proposal: Proposal, policy: str) -> Document:
         "accountId": proposal.account_id,
         "region": proposal.region,
         "phase": definition.phase.value,
-        "way": definition.way.value,
+        "way": proposal.way.value,
         "fixes": list(definition.fixes),
         "findings": [{"check": n.check, "region": n.region, "resource": n.resource} for n in proposal.findings],
         "target": proposal.target,
+        **_owner(proposal),
+        **_instructions(proposal),
         "intent": {
             "digest": proposal.digest,
             "template": proposal.template_digest,
@@ -211,6 +337,21 @@ def remediation_spec(proposal: Proposal, policy: str) -> Document:
     }
 
 
+def _owner(proposal: Proposal) -> Document:
+    owner = proposal.owner
+    if owner is None:
+        return {}
+    members = {"name": owner.name, "stackId": owner.stack_id, "logicalId": owner.logical_id}
+    return {"owner": {"kind": owner.kind.value, **{name: value for name, value in members.items() if value}}}
+
+
+def _instructions(proposal: Proposal) -> Document:
+    given = proposal.instructions
+    members: Document = {"console": list(given.console), "cli": list(given.cli), "patch": given.patch}
+    said = {name: value for name, value in members.items() if value}
+    return {"instructions": said} if said else {}
+
+
 def next_level(report: Report, plan: Plan | None) -> Document | None:
     """The nearest level above the one reached, what is missing for it, and the cost of the way there."""
     order = level_order(report.level) + 1
@@ -228,6 +369,16 @@ def next_level(report: Report, plan: Plan | None) -> Document | None:
 def tenths(number: float | None) -> str:
     """A number as a column prints it: one decimal, or a dash."""
     return "-" if number is None else f"{number:.1f}"
+
+
+def sentence(text: str) -> str:
+    """A message as a condition holds it: it begins with a capital letter."""
+    return text[:1].upper() + text[1:]
+
+
+def _plain(value: Any) -> str:
+    """A parameter's value as YAML would hold it."""
+    return json.dumps(value, default=list, ensure_ascii=False)
 
 
 def _remediation_names(plan: Plan | None) -> Mapping[str, str]:
@@ -249,14 +400,19 @@ def trimmed(document: Document) -> Document:
         owner, name = max(lists, key=lambda entry: len(entry[0][entry[1]]))
         keep = len(owner[name]) // 2
         excess -= _bytes(owner[name][keep:])
-        if name == "findings":
-            owner["truncated"] += len(owner[name]) - keep
+        if name in _LEFT_OUT:
+            owner[_LEFT_OUT[name]] += len(owner[name]) - keep
         owner[name] = owner[name][:keep]
     return document
 
 
+_LEFT_OUT = {"findings": "truncated", "appeared": "moreAppeared", "gone": "moreGone"}
+"""Which member counts what was cut from a list."""
+
+
 def _cuttable(status: Document) -> Iterator[tuple[Document, str]]:
-    yield from ((status, name) for name in ("plan", "refusals"))
+    yield from ((status, name) for name in ("plan", "refusals", "waivers", "attestations") if name in status)
+    yield from ((status["changes"], name) for name in ("appeared", "gone") if "changes" in status)
     yield from ((check, "findings") for check in status["checks"])
 
 
@@ -332,7 +488,21 @@ def restored(document: Mapping[str, Any]) -> Report | None:
             inspection.get("calls", 0),
             refusals=tuple(_restored_refusal(one) for one in status.get("refusals") or ()),
         ),
+        raised=tuple(_restored_raised(one) for one in status.get("raised") or ()),
+        grants=restored_grants(status),
     )
+
+
+def _restored_raised(one: Mapping[str, Any]) -> Raised:
+    return Raised(one["check"], one["parameter"], _value(one["asked"]), _value(one["floor"]))
+
+
+def _value(text: str) -> Any:
+    """A parameter's value from its text, which is kept where it was cut."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _restored_refusal(one: Mapping[str, Any]) -> Refusal:
@@ -357,7 +527,10 @@ def _restored_check(one: Mapping[str, Any]) -> CheckResult:
         status=Status(one["status"]),
         findings=tuple(_restored_finding(f) for f in one.get("findings") or ()),
         disabled=bool(one.get("disabled")),
+        disabled_with_leave=bool(one.get("disabledWithLeave")),
+        waived=one.get("waived") or 0,
         since=_moment(one.get("since")),
+        truncated=one.get("truncated") or 0,
     )
 
 
@@ -372,6 +545,9 @@ def _restored_finding(finding: Mapping[str, Any]) -> Finding:
         observed=finding.get("observed") or "",
         expected=finding.get("expected") or "",
         reason=Reason(finding["reason"]) if finding.get("reason") else None,
+        warnings=tuple(finding.get("warnings") or ()),
+        waived_by=finding.get("waivedBy"),
+        attested_by=finding.get("attestedBy"),
     )
 
 

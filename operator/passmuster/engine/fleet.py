@@ -8,17 +8,24 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
+from passmuster.engine.histogram import Histogram
 from passmuster.engine.ports import Key
+from passmuster.model.grant import Standing
+from passmuster.model.verdict import Status
 
 BUCKETS = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 45.0, 90.0, 180.0, 360.0)
 REQUEST_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+REMEDIATION_BUCKETS = (10.0, 30.0, 60.0, 180.0, 600.0, 1800.0, 3600.0, 21600.0, 86400.0, 604800.0)
+
+OUTCOMES = ("Applied", "RolledBack", "Failed", "Undone")
+"""States in which a remediation that was begun comes to its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +38,27 @@ class CheckFigure:
     phase: str
     status: str
     findings: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Expiry:
+    """A waiver or an attestation that counts, and when it ends; `kind` is waivers or attestations."""
+
+    kind: str
+    name: str
+    check: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class RemediationFigure:
+    """One remediation: whose it is, its phase and its state."""
+
+    namespace: str
+    policy: str
+    account_id: str
+    phase: str
+    state: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +77,9 @@ class Figures:
     checks: tuple[CheckFigure, ...]
     plan_cost: Mapping[str, float]
     inspected_at: datetime | None
+    expiries: tuple[Expiry, ...] = ()
+    failing_since: tuple[tuple[str, datetime], ...] = ()
+    fix_cost: tuple[tuple[str, float], ...] = ()
 
     @classmethod
     def of(cls, policy: Key, body: Mapping[str, Any], target: float | None) -> Figures:
@@ -56,10 +87,15 @@ class Figures:
         status = body.get("status") or {}
         inspected = (status.get("inspection") or {}).get("startedAt")
         costs: dict[str, float] = {}
+        fixes: dict[str, float] = {}
         for step in status.get("plan") or ():
             if step.get("blocked"):
                 continue
-            costs[step["phase"]] = costs.get(step["phase"], 0.0) + float(step.get("monthlyCost") or 0)
+            dollars = float(step.get("monthlyCost") or 0)
+            costs[step["phase"]] = costs.get(step["phase"], 0.0) + dollars
+            for check in step.get("fixes") or ():
+                fixes[check] = fixes.get(check, 0.0) + dollars
+        failing = [c for c in status.get("checks") or () if c["status"] == Status.FAIL and not c.get("disabled")]
         return cls(
             policy=policy,
             account_id=body["spec"]["accountId"],
@@ -73,6 +109,14 @@ class Figures:
             checks=tuple(_check(one) for one in status.get("checks") or ()),
             plan_cost=costs,
             inspected_at=datetime.fromisoformat(inspected) if inspected else None,
+            expiries=tuple(
+                Expiry(kind, one["name"], one["check"], datetime.fromisoformat(one["expiresAt"]))
+                for kind in ("waivers", "attestations")
+                for one in status.get(kind) or ()
+                if one["state"] == Standing.IN_FORCE
+            ),
+            failing_since=tuple((c["id"], datetime.fromisoformat(c["since"])) for c in failing if c.get("since")),
+            fix_cost=tuple((c["id"], fixes[c["id"]]) for c in failing if c["id"] in fixes),
         )
 
     def seen(self, last_inspection: Mapping[str, Any]) -> Figures:
@@ -101,31 +145,6 @@ def _figure(
     return CheckFigure(check, category, severity, phase, status, MappingProxyType(dict(findings)))
 
 
-@dataclass(slots=True)
-class Histogram:
-    """Cumulative bucket counts with sum, as Prometheus wants them."""
-
-    bounds: tuple[float, ...]
-    counts: list[int] = field(default_factory=list)
-    total: float = 0.0
-    count: int = 0
-
-    def observe(self, seconds: float) -> None:
-        """Counts one observation."""
-        if not self.counts:
-            self.counts = [0] * len(self.bounds)
-        for position, bound in enumerate(self.bounds):
-            if seconds <= bound:
-                self.counts[position] += 1
-        self.total += seconds
-        self.count += 1
-
-    def buckets(self) -> list[tuple[str, float]]:
-        """Upper bounds and cumulative counts, +Inf last."""
-        counts = self.counts or [0] * len(self.bounds)
-        return [*((repr(b), float(c)) for b, c in zip(self.bounds, counts, strict=True)), ("+Inf", float(self.count))]
-
-
 class Counters:
     """Totals since the start. Thread-safe; implements the collector's observer."""
 
@@ -137,6 +156,9 @@ class Counters:
         self.cost = 0.0
         self.inspections = Histogram(BUCKETS)
         self.inspection_failures: Counter[str] = Counter()
+        self.remediations = {outcome: Histogram(REMEDIATION_BUCKETS) for outcome in OUTCOMES}
+        self.notifications: Counter[str] = Counter()
+        self.last_notification: datetime | None = None
         self.status_writes = 0
 
     def request(self, service: str, operation: str, outcome: str, seconds: float) -> None:
@@ -162,6 +184,23 @@ class Counters:
         with self.lock:
             self.inspection_failures[reason] += 1
 
+    def remediated(self, outcome: str, seconds: float) -> None:
+        """A remediation came to one of `OUTCOMES`, so many seconds after it, or its undoing, was permitted."""
+        with self.lock:
+            self.remediations[outcome].observe(seconds)
+
+    def awaits_notifications(self, outcomes: Sequence[str], now: datetime) -> None:
+        """Notifications of Alertmanager are taken from now on, with one of these outcomes each."""
+        with self.lock:
+            self.notifications.update(dict.fromkeys(outcomes, 0))
+            self.last_notification = now
+
+    def notified(self, outcome: str, at: datetime | None) -> None:
+        """A notification was answered; `at` is when, if it was taken."""
+        with self.lock:
+            self.notifications[outcome] += 1
+            self.last_notification = at or self.last_notification
+
     def wrote(self) -> None:
         """A status was written."""
         with self.lock:
@@ -174,7 +213,7 @@ class Fleet:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._figures: dict[Key, Figures] = {}
-        self._remediations: dict[Key, tuple[str, str]] = {}
+        self._remediations: dict[Key, RemediationFigure] = {}
 
     def put(self, report: Key, figures: Figures) -> None:
         """Replaces what is known of a report."""
@@ -191,10 +230,12 @@ class Fleet:
         with self._lock:
             self._figures = {key: known for key, known in self._figures.items() if known.policy != policy}
 
-    def put_remediation(self, key: Key, phase: str, state: str) -> None:
-        """A remediation changed its state."""
+    def put_remediation(self, key: Key, figure: RemediationFigure) -> RemediationFigure | None:
+        """Replaces what is known of a remediation; returns what was known of it before."""
         with self._lock:
-            self._remediations[key] = (phase, state)
+            before = self._remediations.get(key)
+            self._remediations[key] = figure
+            return before
 
     def drop_remediation(self, key: Key) -> None:
         """The remediation is gone."""
@@ -206,7 +247,7 @@ class Fleet:
         with self._lock:
             return list(self._figures.values())
 
-    def remediations(self) -> Counter[tuple[str, str]]:
-        """How many remediations are in which phase and state."""
+    def remediations(self) -> Counter[RemediationFigure]:
+        """How many remediations of a policy and account are in which phase and state."""
         with self._lock:
             return Counter(self._remediations.values())

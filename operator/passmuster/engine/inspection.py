@@ -14,9 +14,11 @@ from datetime import UTC, datetime, timedelta
 
 from passmuster.assess.assessment import Inputs, assess
 from passmuster.assess.demand import Demand
+from passmuster.assess.scope import CALLS as SCOPE_CALLS
 from passmuster.aws.collector import Collection, Collector, Progress, Scope
 from passmuster.aws.identity import Identities
 from passmuster.checks.catalogue import Catalogue
+from passmuster.checks.declaration import Check
 from passmuster.checks.judge import distinct_calls
 from passmuster.engine.parcel import Parcel
 from passmuster.inventory.call import Call, union
@@ -26,8 +28,15 @@ from passmuster.model.errors import AccountError, CredentialsRefused
 from passmuster.model.evidence import Evidence, Recovery
 from passmuster.model.report import Inspection, Report
 from passmuster.model.verdict import Reason
+from passmuster.remediation import catalogue as remediations
 
 REGIONS_KNOWN_FOR = timedelta(hours=6)
+
+
+def reads_of(checks: Sequence[Check]) -> tuple[Call, ...]:
+    """Everything that an inspection by these checks reads: their own calls, and what proposing their fixes needs."""
+    proposing = remediations.load().calls(check.id for check in checks)
+    return tuple(dict.fromkeys((*distinct_calls(checks), *proposing)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +50,7 @@ class Task:
     payer: Target | None = None
     fresh: bool = False
     hinted: frozenset[str] = frozenset()
+    asked_at: datetime | None = None
     deadline: float = 240.0
 
 
@@ -88,7 +98,8 @@ class Inspector:
         """The report on the task's account. Raises AccountError when nothing of it can be judged."""
         started_at, begun = self._clock(), time.monotonic()
         checks = task.demand.enabled(self.catalogue)
-        collection = self._collect(task.target, distinct_calls(checks), task, progress)
+        calls = tuple(dict.fromkeys((*reads_of(checks), *(SCOPE_CALLS if task.demand.scope else ()))))
+        collection = self._collect(task.target, calls, task, progress)
         paying = [check for check in checks if check.payer]
         payer = self._payer(task, distinct_calls(paying)) if task.payer is not None and paying else None
         inspection = Inspection(
@@ -107,6 +118,30 @@ class Inspector:
             payer=payer.snapshot if payer is not None else None,
         )
         return Outcome(assess(self.catalogue, inputs, inspection), collection.snapshot)
+
+    def reassess(self, task: Task, evidence: Evidence, last: Report) -> Outcome | None:
+        """The last inspection judged anew with what people grant now, without asking AWS anything.
+
+        None where this process did not make an inspection of the account yet; `last` is the report of it.
+        """
+        snapshot = self._remembered(task.target)
+        paid_elsewhere = task.payer is not None and task.payer.account_id != task.target.account_id
+        paying = paid_elsewhere and any(check.payer for check in task.demand.enabled(self.catalogue))
+        payer = self._remembered(task.payer) if task.payer is not None and paying else None
+        if snapshot is None or (paying and payer is None):
+            return None
+        inputs = Inputs(snapshot=snapshot, demand=task.demand, evidence=evidence, previous=last, payer=payer)
+        return Outcome(assess(self.catalogue, inputs, last.inspection), snapshot)
+
+    def _remembered(self, target: Target) -> Snapshot | None:
+        """What is known of the regions of a target; None before its first inspection."""
+        memory = self._memory(target.account_id)
+        with memory.lock:
+            snapshot = memory.snapshot.open() if memory.snapshot is not None else None
+            regions = target.regions or memory.regions
+        if snapshot is None or not snapshot.readings or not regions:
+            return None
+        return replace(snapshot, regions=regions)
 
     def carry(self, target: Target, readings: Mapping[str, Reading]) -> None:
         """What an earlier process had read and paid for, taken over after a restart."""
@@ -150,6 +185,7 @@ class Inspector:
                 deadline=task.deadline,
                 fresh=task.fresh,
                 hinted=task.hinted,
+                asked_at=task.asked_at,
             )
             known = memory.snapshot.open() if memory.snapshot is not None else None
             collection = self._collector.collect(calls, scope, principal, known, progress)

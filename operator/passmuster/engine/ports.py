@@ -13,6 +13,8 @@ ACCOUNTS = "awsaccounts"
 POLICIES = "readinesspolicies"
 REPORTS = "readinessreports"
 REMEDIATIONS = "remediations"
+WAIVERS = "readinesswaivers"
+ATTESTATIONS = "readinessattestations"
 NAMESPACES = "namespaces"
 
 KINDS = {
@@ -20,6 +22,8 @@ KINDS = {
     POLICIES: "ReadinessPolicy",
     REPORTS: "ReadinessReport",
     REMEDIATIONS: "Remediation",
+    WAIVERS: "ReadinessWaiver",
+    ATTESTATIONS: "ReadinessAttestation",
     NAMESPACES: "Namespace",
 }
 

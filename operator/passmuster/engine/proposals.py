@@ -8,17 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from passmuster.api.conditions import ConditionReason, ConditionType, set_condition
 from passmuster.api.fields import written
 from passmuster.api.policy import ReadinessPolicy
-from passmuster.api.remediation import Remediation, State
+from passmuster.api.remediation import Remediation, State, Way
 from passmuster.api.resource import API_VERSION
 from passmuster.assess.plan import Plan, Step
 from passmuster.engine import documents
+from passmuster.engine.fleet import OUTCOMES, RemediationFigure
+from passmuster.engine.life import BEFORE, MOST_HISTORY, UNDER_WAY
 from passmuster.engine.ports import REMEDIATIONS, Key, Object
-from passmuster.engine.remediate import BEFORE, MOST_HISTORY, UNDER_WAY
 from passmuster.engine.reports import owner_reference
 from passmuster.engine.services import Services
 from passmuster.engine.tenancy import Governed
@@ -72,7 +74,7 @@ class Proposals:
             remediation = Remediation.read(body)
             observed = governed.modes[remediation.spec.phase] is Mode.OBSERVE
             state = remediation.status.state or State.PROPOSED
-            if state not in BEFORE:
+            if state not in BEFORE or (state is State.BLOCKED and _left_standing(remediation)):
                 continue
             if observed:
                 key = Key(REMEDIATIONS, self.key.namespace, name)
@@ -102,8 +104,9 @@ class Proposals:
         same = remediation.spec.intent.digest == proposal.digest
         if state in UNDER_WAY or (same and state is not State.SUPERSEDED):
             return
-        if state is State.APPLIED or (state is State.FAILED and _left_standing(remediation)):
+        if state is State.APPLIED or (state in (State.FAILED, State.BLOCKED) and _left_standing(remediation)):
             return
+        another_way = remediation.spec.way is not proposal.way
         if not same:
             before = self.services.cluster.get(key)
             if before is None:
@@ -115,7 +118,9 @@ class Proposals:
                 self.remember(answer)
             remediation = Remediation.read(answer or before)
         message = "The finding is back" if same else "The intent changed; earlier approvals do not count"
-        anew = {"attempt": None, "changeSet": None, "settlesUntil": None, "after": None}
+        anew: dict[str, Any] = {"attempt": None, "changeSet": None, "settlesUntil": None, "after": None, "steps": None}
+        if another_way:
+            anew["stack"] = None
         self._enter(remediation, State.PROPOSED, ConditionReason.PROPOSED, message, anew)
 
     def _supersede(self, body: Object) -> None:
@@ -152,12 +157,44 @@ class Proposals:
         """The object as the API server answered it, for the cache and the metrics."""
         key = Key.of(REMEDIATIONS, body)
         self.services.cache.put(key, body)
-        state = (body.get("status") or {}).get("state", State.PROPOSED.value)
-        self.services.fleet.put_remediation(key, body["spec"]["phase"], state)
+        after = remediation_figure(body)
+        before = self.services.fleet.put_remediation(key, after)
+        if before is None or before.state == after.state:
+            return
+        took = _took(body, after.state)
+        if took is not None:
+            self.services.counters.remediated(after.state, took.total_seconds())
+
+
+def remediation_figure(body: Object) -> RemediationFigure:
+    """A Remediation as the metrics count it."""
+    spec, status = body["spec"], body.get("status") or {}
+    return RemediationFigure(
+        namespace=body["metadata"].get("namespace") or "",
+        policy=spec["policyRef"]["name"],
+        account_id=spec["accountId"],
+        phase=spec["phase"],
+        state=status.get("state", State.PROPOSED.value),
+    )
+
+
+def _took(body: Object, ended: str) -> timedelta | None:
+    """How long a remediation took that just ended, from when it was scheduled or its undoing began."""
+    if ended not in OUTCOMES:
+        return None
+    began = State.UNDOING if ended == State.UNDONE else State.SCHEDULED
+    history = (body.get("status") or {}).get("history") or ()
+    starts = [entry["at"] for entry in history if entry["state"] == began.value]
+    ends = [entry["at"] for entry in history if entry["state"] == ended]
+    if not starts or not ends:
+        return None
+    return max(timedelta(0), datetime.fromisoformat(ends[-1]) - datetime.fromisoformat(starts[-1]))
 
 
 def _left_standing(remediation: Remediation) -> bool:
-    """Whether a failed change left a stack behind, which is to be undone before anything else is made in its place."""
-    stack = remediation.status.stack
+    """Whether a failed change left something behind, to be undone before anything else is made in its place."""
+    if any(step.made_at is not None and step.undone_at is None for step in remediation.status.steps):
+        return True
+    stack = remediation.status.stack if remediation.spec.way is not Way.OWNER_STACK else None
     gone = (None, "REVIEW_IN_PROGRESS", "DELETE_COMPLETE", "ROLLBACK_COMPLETE")
     return stack is not None and stack.status not in gone

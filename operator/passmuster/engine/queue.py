@@ -14,8 +14,11 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from passmuster.engine.histogram import Histogram
+
 Key = TypeVar("Key", bound=Hashable)
 
+WORK_BUCKETS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0)
 FIRST_RETRY = 2.0
 LAST_RETRY = 900.0
 
@@ -27,7 +30,12 @@ class Statistics:
     adds: int = 0
     retries: int = 0
     done: int = 0
-    seconds: float = 0.0
+    work: Histogram = field(default_factory=lambda: Histogram(WORK_BUCKETS))
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of work on keys."""
+        return self.work.total
 
 
 @dataclass(slots=True)
@@ -107,7 +115,7 @@ class WorkQueue(Generic[Key]):
         started = self._active.pop(key, None)
         if started is not None:
             self.statistics.done += 1
-            self.statistics.seconds += self.clock() - started
+            self.statistics.work.observe(self.clock() - started)
         again = self._again.pop(key, None)
         if again is not None and (key not in self._due or again < self._due[key]):
             self._push(key, again)

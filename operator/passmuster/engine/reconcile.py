@@ -14,8 +14,9 @@ import threading
 import zlib
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from math import inf
 
 import structlog
 from pydantic import ValidationError
@@ -25,14 +26,21 @@ from passmuster.api.approval import Action
 from passmuster.api.conditions import ConditionReason, ConditionStatus, ConditionType, get
 from passmuster.api.fields import LabelSelector
 from passmuster.api.policy import DeletionPolicy, ReadinessPolicy
-from passmuster.api.remediation import Remediation, State
-from passmuster.api.resource import FINALIZER, HINT, REQUESTED_AT
+from passmuster.api.remediation import Remediation, State, Way
+from passmuster.api.resource import BY_ALERT, FINALIZER, HINT, REQUESTED_AT
+from passmuster.assess import grants
+from passmuster.assess.grants import Granted
 from passmuster.assess.plan import Plan, Step, plan
+from passmuster.aws.actor import Actor
 from passmuster.aws.stacks import Stacks
+from passmuster.aws.steps import Steps
 from passmuster.checks.judge import calls_of
-from passmuster.engine import documents
+from passmuster.engine import documents, granted
+from passmuster.engine.evidence import gathered
 from passmuster.engine.fleet import Figures
-from passmuster.engine.inspection import Task
+from passmuster.engine.inspection import Outcome, Task
+from passmuster.engine.lapse import lapsed
+from passmuster.engine.life import BEFORE, SOON, UNDER_WAY, WAITING, Situation
 from passmuster.engine.parcel import Parcel
 from passmuster.engine.ports import (
     ACCOUNTS,
@@ -44,19 +52,31 @@ from passmuster.engine.ports import (
     Key,
     Object,
 )
-from passmuster.engine.proposals import Proposals, steps_of
-from passmuster.engine.remediate import BEFORE, SOON, UNDER_WAY, WAITING, Remediator, Situation
-from passmuster.engine.reports import announce, report_key, write_report
+from passmuster.engine.proposals import Proposals, remediation_figure, steps_of
+from passmuster.engine.remediate import Remediator
+from passmuster.engine.reports import announce, correct_report, report_key, write_report
 from passmuster.engine.services import Services
-from passmuster.engine.statuses import PolicyWriter, Verdict, refuse, sum_up, write_account
+from passmuster.engine.statuses import PolicyWriter, Verdict, refuse, sum_up, suspend, write_account
 from passmuster.engine.tenancy import Governed, govern, remediation_target
+from passmuster.engine.ways import adoption
 from passmuster.inventory.call import Call
+from passmuster.inventory.operations.tagging import TAGGED
 from passmuster.model.errors import AccountError, ChangeFailed, ChangeRefused, PassmusterError, TenancyError, UserError
 from passmuster.model.evidence import Evidence
+from passmuster.model.grant import Grant
 from passmuster.model.report import Report
 from passmuster.remediation.rendering import Owner, Proposal
 
+_UNASKED = "The admission policy of approvals was not looked at in this turn"
+OWN_STACKS = frozenset({Way.ADDITIVE_STACK, Way.ADOPTION})
+"""Ways whose stack is ours to delete; that of an owner never is."""
+
 RETRY_ACCOUNT = (timedelta(seconds=30), timedelta(minutes=10))
+ALERT_WINDOW = timedelta(seconds=30)
+"""Alerts inspect an account again at most once in this time, however many there are."""
+
+MOST_REQUESTS = 1000
+"""Requests of alerts of which it is remembered when they came."""
 
 log = structlog.get_logger("passmuster")
 
@@ -73,6 +93,7 @@ class _Known:
     previous: Report | None = None
     failures: int = 0
     error: AccountError | UserError | None = None
+    watched: str = ""
     tried_at: datetime | None = None
     generations: tuple[int, int] = (0, 0)
     _away: Parcel[tuple[Report | None, Plan | None, Report | None]] | None = None
@@ -95,6 +116,8 @@ class Reconciler:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._known: dict[tuple[Key, str], _Known] = {}
+        self._asked: dict[str, datetime] = {}
+        self._alerted: dict[str, datetime] = {}
         self._lock = threading.Lock()
         self._remediator = Remediator(services.cluster, services.clock)
 
@@ -116,11 +139,8 @@ class Reconciler:
             return None
         if policy.metadata.deletion_timestamp is not None:
             return self._delete(key, policy)
-        if policy.spec.suspend:
-            self._suspended(body, policy)
-            return None
         turn = _Turn(self, key, body, policy)
-        return turn.run()
+        return turn.suspended() if policy.spec.suspend else turn.run()
 
     def restore(self) -> None:
         """After a start or a takeover: figures from the reports in the cluster, before /readyz is green."""
@@ -128,8 +148,7 @@ class Reconciler:
         for key, body in services.cache.all(REPORTS):
             self.restore_report(key, body)
         for key, body in services.cache.all(REMEDIATIONS):
-            state = (body.get("status") or {}).get("state", State.PROPOSED.value)
-            services.fleet.put_remediation(key, body["spec"]["phase"], state)
+            services.fleet.put_remediation(key, remediation_figure(body))
 
     def restore_report(self, key: Key, body: Object) -> None:
         """The figures of one stored report."""
@@ -149,6 +168,23 @@ class Reconciler:
         known = self.known(key, account_id)
         with known.at_hand():
             return (known.report, known.plan) if known.report is not None and known.plan is not None else None
+
+    def asked_at(self, token: str) -> datetime:
+        """When the request of an alert was first seen; policies of one account are asked with the same."""
+        with self._lock:
+            if token not in self._asked and len(self._asked) >= MOST_REQUESTS:
+                del self._asked[next(iter(self._asked))]
+            return self._asked.setdefault(token, self._services.clock())
+
+    def alerted(self, account_id: str) -> datetime | None:
+        """When alerts last had the account inspected."""
+        with self._lock:
+            return self._alerted.get(account_id)
+
+    def inspects_for_alerts(self, account_id: str) -> None:
+        """Alerts have the account inspected now."""
+        with self._lock:
+            self._alerted[account_id] = self._services.clock()
 
     @property
     def services(self) -> Services:
@@ -173,15 +209,6 @@ class Reconciler:
         writer.condition(ConditionType.STALLED, True, reason, message)
         writer.save({})
 
-    def _suspended(self, body: Object, policy: ReadinessPolicy) -> None:
-        message = "Suspended by spec.suspend: no AWS call is made"
-        writer = PolicyWriter(self._services, body)
-        writer.condition(ConditionType.READY, None, ConditionReason.SUSPENDED, message)
-        writer.condition(ConditionType.RECONCILING, False, ConditionReason.SUSPENDED, message)
-        writer.condition(ConditionType.STALLED, False, ConditionReason.SUSPENDED, message)
-        token = policy.metadata.annotations.get(REQUESTED_AT)
-        writer.save({"lastHandledReconcileAt": token} if token else {})
-
     def _delete(self, key: Key, policy: ReadinessPolicy) -> float | None:
         """A policy with deletionPolicy Delete goes only after the stacks made for it."""
         self._forget(key)
@@ -205,7 +232,7 @@ class Reconciler:
             accounts[account.spec.account_id] = account
         for _, body in self._services.cache.owned(REMEDIATIONS, key):
             has_stack = ((body.get("status") or {}).get("stack") or {}).get("status", "") not in ("", "DELETE_COMPLETE")
-            if has_stack:
+            if has_stack and body["spec"]["way"] in OWN_STACKS:
                 yield body, accounts.get(body["spec"]["accountId"])
 
     def _delete_stack(self, policy: ReadinessPolicy, account: AWSAccount, remediation: Remediation) -> float:
@@ -231,6 +258,8 @@ class Reconciler:
         if stack.status == "DELETE_FAILED":
             why = "; ".join(stacks.failures(stack.id)[:3]) or stack.reason
             raise ChangeFailed(ConditionReason.STACK_FAILED, f"{why}: delete it by hand, or set deletionPolicy Retain")
+        if not stack.busy and adoption.made_for(stacks, stack) != remediation.metadata.name[-128:]:
+            return 0.0
         if not stack.busy:
             stacks.delete(stack.name, f"passmuster-{remediation.spec.intent.digest[7:17]}-finalize")
         return SOON
@@ -244,6 +273,15 @@ class Reconciler:
 
     def stacks(self, governed: Governed, region: str) -> Stacks | None:
         """CloudFormation in a region as the account's remediation role; None without one."""
+        actor = self._actor(governed, region)
+        return Stacks(actor) if actor is not None else None
+
+    def steps(self, governed: Governed, region: str) -> Steps | None:
+        """The APIs of a region as the account's remediation role; None without one."""
+        actor = self._actor(governed, region)
+        return Steps(actor, self._services.remediations.operations()) if actor is not None else None
+
+    def _actor(self, governed: Governed, region: str) -> Actor | None:
         target = remediation_target(governed)
         if target is None:
             return None
@@ -253,13 +291,13 @@ class Reconciler:
             if not services.cluster.leading():
                 raise ChangeRefused(ConditionReason.PROGRESSING, "This process no longer holds the lease")
 
-        return Stacks(
+        return Actor(
             services.clients,
             services.identities.principal(target),
             target.account_id,
             region,
             gate,
-            lambda operation, outcome: services.counters.request("cloudformation", operation, outcome, 0.0),
+            lambda service, operation, outcome: services.counters.request(service, operation, outcome, 0.0),
         )
 
     def _labels(self, namespace: str) -> Mapping[str, str]:
@@ -291,6 +329,17 @@ class Reconciler:
         if not self.policies_of(account):
             write_account(self._services, account, 0, None)
 
+    def reconcile_grant(self, key: Key) -> None:
+        """A waiver or an attestation whose policy does not exist; all others are written by the turns of theirs."""
+        body = self._services.cluster.get(key)
+        if body is None:
+            return
+        self._services.cache.put(key, body)
+        one = granted.read(body)
+        policy = Key(POLICIES, key.namespace, body["spec"]["policyRef"]["name"])
+        if one is not None and self._services.cache.get(policy) is None:
+            granted.write_orphan(self._services, one)
+
     def labels(self, namespace: str) -> Mapping[str, str]:
         """The labels of a namespace."""
         return self._labels(namespace)
@@ -304,6 +353,13 @@ class _Turn:
     key: Key
     body: Object
     policy: ReadinessPolicy
+    asked_at: datetime | None = None
+    deferred: bool = False
+    granted: list[Granted] = field(default_factory=list)
+    guarded: str | None = _UNASKED
+
+    def __post_init__(self) -> None:
+        self.granted = granted.objects_of(self.services, self.key)
 
     @property
     def services(self) -> Services:
@@ -323,19 +379,57 @@ class _Turn:
     def run(self) -> float | None:
         token = self.policy.metadata.annotations.get(REQUESTED_AT)
         requested = token is not None and token != self.policy.status.last_handled_reconcile_at
+        if requested and token is not None and token.startswith(BY_ALERT):
+            self.asked_at = self.reconciler.asked_at(token)
         try:
             accounts = self._accounts()
         except TenancyError as refused:
             refuse(PolicyWriter(self.services, self.body), refused, token)
+            self._write_grants([], [])
             return None
         hint = self.policy.metadata.annotations.get(HINT) if requested else None
         hinted = self._services_of(hint.split(",")) if hint else frozenset()
         verdicts = [self._account(account, requested=requested, hinted=hinted) for account in accounts]
         self._write_accounts(accounts, verdicts)
         self._drop_reports({account.spec.account_id for account in accounts})
-        sum_up(PolicyWriter(self.services, self.body), accounts, verdicts, self._proposals.all(), token)
+        handled = token if not self.deferred else None
+        sum_up(PolicyWriter(self.services, self.body), accounts, verdicts, self._proposals.all(), handled)
+        self._write_grants(accounts, verdicts)
         waits = [verdict.due_in for verdict in verdicts]
         return max(0.0, min(waits)) if waits else None
+
+    def suspended(self) -> float | None:
+        """No AWS call is made, but what people granted goes on ending: judged from what was read before."""
+        token = self.policy.metadata.annotations.get(REQUESTED_AT)
+        try:
+            accounts = self._accounts()
+        except TenancyError:
+            accounts = []
+        verdicts = [self._held(account) for account in accounts]
+        suspend(PolicyWriter(self.services, self.body), accounts, verdicts, token)
+        self._write_grants(accounts, verdicts)
+        wait = min((verdict.due_in for verdict in verdicts), default=inf)
+        return max(0.0, wait) if wait < inf else None
+
+    def _held(self, account: AWSAccount) -> Verdict:
+        """What is known of an account under a suspended policy."""
+        verdict = Verdict(account.metadata.name, due_in=inf)
+        known = self.reconciler.known(self.key, account.spec.account_id)
+        with known.at_hand():
+            try:
+                governed = self._govern(account)
+            except TenancyError as refused:
+                verdict.error = refused
+                return verdict
+            stored = self._stored_report(governed) if known.report is None and known.previous is None else None
+            if stored is not None:
+                known.previous = documents.restored(stored)
+            before = known.report or known.previous
+            if before is not None and before.grants != governed.demand.grants:
+                verdict.report = self._without_reading(governed, known)
+            verdict.report, verdict.plan = verdict.report or known.report, known.plan
+            verdict.due_in = self._until_change(governed)
+        return verdict
 
     def _drop_reports(self, governed: Set[str]) -> None:
         """The reports of accounts that the policy no longer names, and their series."""
@@ -377,7 +471,32 @@ class _Turn:
         if reference is not None:
             body = self.services.cache.get(Key(ACCOUNTS, "", reference.name))
             payer = AWSAccount.read(body) if body is not None else None
-        return govern(self.policy, account, self.reconciler.labels(self.key.namespace), payer)
+        return govern(self.policy, account, self.reconciler.labels(self.key.namespace), payer, self._standing(account))
+
+    # what people grant
+
+    def _standing(self, account: AWSAccount) -> tuple[Grant, ...]:
+        """The waivers and attestations for an account, and whether they count now."""
+        name = account.metadata.name
+        return self._weighed(grants.of_account(self.granted, self.key.name, self.key.namespace, name))
+
+    def _weighed(self, objects: Sequence[Granted]) -> tuple[Grant, ...]:
+        services = self.services
+        if not objects:
+            return ()
+        if self.guarded is _UNASKED:
+            self.guarded = services.cluster.approvals_guarded()
+        return grants.grants(objects, services.inspector.catalogue, services.clock(), guarded=self.guarded)
+
+    def _write_grants(self, accounts: Sequence[AWSAccount], verdicts: Sequence[Verdict]) -> None:
+        names = {account.metadata.name for account in accounts}
+        reported = [grant for v in verdicts if v.report is not None for grant in v.report.grants]
+        granted.write_statuses(self.services, self.granted, self._weighed(self.granted), names, reported)
+
+    def _until_change(self, governed: Governed) -> float:
+        """Seconds until time alone changes what counts, or what is warned of."""
+        moment = grants.next_change(governed.demand.grants)
+        return (moment - self.services.clock()).total_seconds() if moment is not None else inf
 
     # one account
 
@@ -395,13 +514,22 @@ class _Turn:
             return verdict
         generations = (self.policy.metadata.generation or 1, account.metadata.generation or 1)
         due_in = self._due_in(known, governed, generations, requested=requested)
+        self.deferred |= requested and due_in > 0
+        before = known.report or known.previous
+        regranted = before is not None and before.grants != governed.demand.grants
+        reassessed = regranted and due_in > 0 and self._reassessed(governed, known)
         if due_in > 0 and known.error is not None:
-            verdict.error, verdict.due_in = known.error, due_in
+            verdict.report = known.report if reassessed else self._without_reading(governed, known)
+            verdict.error, verdict.due_in = known.error, min(due_in, self._until_change(governed))
             return verdict
+        if regranted and due_in > 0 and not reassessed:
+            due_in = 0.0
         active = self._active(account.spec.account_id)
         try:
             if due_in <= 0 or (known.report is None and active):
-                self._inspect(governed, known, fresh=requested and not hinted, hinted=hinted)
+                if self.asked_at is not None:
+                    self.reconciler.inspects_for_alerts(governed.target.account_id)
+                self._inspect(governed, known, fresh=requested and not hinted, hinted=hinted, asked_at=self.asked_at)
                 known.generations = generations
                 due_in = self._next(known, governed)
             verdict.report, verdict.plan = known.report or known.previous, known.plan
@@ -416,11 +544,12 @@ class _Turn:
             known.generations = generations
             self.services.counters.failed(error.reason)
             verdict.error = error
+            verdict.report = self._without_reading(governed, known) or verdict.report
             first, last = RETRY_ACCOUNT
             wait = min(last, first * 2 ** min(known.failures - 1, 8)) if error.retryable else last
             due_in = wait.total_seconds()
             log.warning("inspection failed", policy=str(self.key), account=account.spec.account_id, reason=error.reason)
-        verdict.due_in = due_in
+        verdict.due_in = min(due_in, self._until_change(governed))
         return verdict
 
     def _active(self, account_id: str) -> bool:
@@ -433,9 +562,15 @@ class _Turn:
 
     def _due_in(self, known: _Known, governed: Governed, generations: tuple[int, int], *, requested: bool) -> float:
         """Seconds until an inspection is due, at most zero when it is now."""
-        if requested or (known.generations != (0, 0) and known.generations != generations):
+        changed = known.generations != (0, 0) and known.generations != generations
+        if changed or (requested and self.asked_at is None):
             return 0.0
         now = self.services.clock()
+        if requested and self.asked_at is not None:
+            alerted = self.reconciler.alerted(governed.target.account_id)
+            if alerted is None or self.asked_at <= alerted:
+                return 0.0
+            return (alerted + ALERT_WINDOW - now).total_seconds()
         if known.failures and known.tried_at is not None:
             first, last = RETRY_ACCOUNT
             again = known.tried_at + min(last, first * 2 ** min(known.failures - 1, 8))
@@ -470,7 +605,9 @@ class _Turn:
         key = report_key(self.key, governed.target.account_id)
         return self.services.cache.get(key) or self.services.cluster.get(key)
 
-    def _task(self, governed: Governed, *, fresh: bool, hinted: frozenset[str]) -> Task:
+    def _task(
+        self, governed: Governed, *, fresh: bool, hinted: frozenset[str], asked_at: datetime | None = None
+    ) -> Task:
         return Task(
             target=governed.target,
             demand=governed.demand,
@@ -479,10 +616,17 @@ class _Turn:
             payer=governed.payer,
             fresh=fresh,
             hinted=hinted,
+            asked_at=asked_at,
         )
 
     def _inspect(
-        self, governed: Governed, known: _Known, *, fresh: bool = False, hinted: frozenset[str] = frozenset()
+        self,
+        governed: Governed,
+        known: _Known,
+        *,
+        fresh: bool = False,
+        hinted: frozenset[str] = frozenset(),
+        asked_at: datetime | None = None,
     ) -> None:
         services = self.services
         if known.report is None and known.previous is None:
@@ -492,8 +636,53 @@ class _Turn:
                 billed = (stored.get("status") or {}).get("billed") or ()
                 services.inspector.carry(governed.target, documents.carried(billed))
         previous = known.report or known.previous
-        evidence = Evidence(now=services.clock(), recovery=governed.recovery)
-        outcome = services.inspector.inspect(self._task(governed, fresh=fresh, hinted=hinted), evidence, previous)
+        task = self._task(governed, fresh=fresh, hinted=hinted, asked_at=asked_at)
+        evidence = self._evidence(governed)
+        outcome = services.inspector.inspect(task, evidence, previous)
+        known.failures, known.error, known.tried_at = 0, None, None
+        services.counters.inspected(outcome.report.inspection.duration)
+        self._take(governed, known, outcome, previous)
+
+    def _reassessed(self, governed: Governed, known: _Known) -> bool:
+        """Whether the last inspection could be judged anew, with what people grant now and without asking AWS."""
+        if known.report is None:
+            return False
+        task, evidence = self._task(governed, fresh=False, hinted=frozenset()), self._evidence(governed)
+        outcome = self.services.inspector.reassess(task, evidence, known.report)
+        if outcome is None:
+            return False
+        self._take(governed, known, outcome, known.report)
+        return True
+
+    def _without_reading(self, governed: Governed, known: _Known) -> Report | None:
+        """The report with what people grant now, of an account that is not read; None where that changes nothing."""
+        last = known.report or known.previous
+        if last is None or last.grants == governed.demand.grants:
+            return None
+        if self._reassessed(governed, known):
+            return known.report
+        stored = self._stored_report(governed)
+        if known.report is not None or stored is None or not (stored.get("status") or {}).get("checks"):
+            return None
+        services = self.services
+        document, report = lapsed(stored, last, governed.demand, services.inspector.catalogue, services.clock())
+        correct_report(services, self.key, self.policy, stored, document)
+        writer = PolicyWriter(services, self.body)
+        announce(writer, last, report)
+        granted.announce(writer, last.grants, report.grants)
+        known.previous = report
+        return report
+
+    def _evidence(self, governed: Governed) -> Evidence:
+        """The dated facts that checks are given, attestations that count among them."""
+        services = self.services
+        attested = grants.attestations(governed.demand.grants)
+        evidence = Evidence(now=services.clock(), recovery=governed.recovery, attestations=attested)
+        return gathered(services, self.policy, governed.account, self._stored_report(governed), evidence)
+
+    def _take(self, governed: Governed, known: _Known, outcome: Outcome, previous: Report | None) -> None:
+        """A new verdict: remembered, planned from, written and announced."""
+        services = self.services
         owner = Owner(
             policy=self.key.name,
             policy_uid=self.policy.metadata.uid or "",
@@ -501,11 +690,12 @@ class _Turn:
             namespace=self.key.namespace,
         )
         known.report, known.previous = outcome.report, None
-        known.plan = plan(outcome.report, outcome.snapshot, services.remediations, owner, governed.inputs)
-        known.failures, known.error, known.tried_at = 0, None, None
-        services.counters.inspected(outcome.report.inspection.duration)
-        write_report(services, self.key, self.policy, outcome, known.plan)
-        announce(PolicyWriter(services, self.body), previous, outcome.report)
+        parameters = governed.demand.every_parameter(services.inspector.catalogue)
+        known.plan = plan(outcome.report, outcome.snapshot, services.remediations, owner, governed.inputs, parameters)
+        write_report(services, self.key, self.policy, governed.account, outcome, known.plan, previous)
+        writer = PolicyWriter(services, self.body)
+        announce(writer, previous, outcome.report)
+        granted.announce(writer, previous.grants if previous is not None else (), outcome.report.grants)
 
     def _remediate(self, governed: Governed, known: _Known) -> list[float]:
         """Brings the Remediation objects up to date with the plan and takes each a step further."""
@@ -527,6 +717,7 @@ class _Turn:
                 proposals.remember(fresh)
             if wait is not None:
                 waits.append(wait)
+        known.watched = known.report.inspection.id if known.report is not None else ""
         self._guard_stacks(governed)
         if known.plan is not proposed and set(steps_of(known.plan)) != set(steps_of(proposed)):
             waits.append(0.0)  # a step changed the account, and with it what is to be proposed
@@ -549,13 +740,17 @@ class _Turn:
             steps=steps_of(known.plan),
             others=[r for r in self._proposals.all() if r.spec.account_id == governed.target.account_id],
             stacks=lambda region: self.reconciler.stacks(governed, region),
+            api=lambda region: self.reconciler.steps(governed, region),
             definition=self.services.remediations.get,
             refresh=refresh,
+            inspected=known.report.inspection.id != known.watched,
         )
 
     def _services_of(self, checks: Sequence[str]) -> frozenset[str]:
         catalogue = self.services.inspector.catalogue
         calls: list[Call] = [c for check in checks if check in catalogue for c in calls_of(catalogue.get(check))]
+        if self.services.remediations.calls(checks):
+            calls.append(TAGGED)
         return frozenset(link.service for call in calls for link in call.chain())
 
     def _guard_stacks(self, governed: Governed) -> None:
@@ -564,6 +759,7 @@ class _Turn:
         has_stack = any(
             r.status.stack is not None and r.status.stack.status not in (None, "DELETE_COMPLETE", "ROLLBACK_COMPLETE")
             for r in self._proposals.all()
+            if r.spec.way in OWN_STACKS
         )
         wanted = governed.policy.spec.deletion_policy is DeletionPolicy.DELETE and has_stack
         if wanted == (FINALIZER in finalizers):

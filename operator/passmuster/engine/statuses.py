@@ -15,10 +15,11 @@ from passmuster.api.account import AWSAccount, AWSAccountStatus
 from passmuster.api.conditions import Condition, ConditionReason, ConditionType, set_condition
 from passmuster.api.policy import ReadinessPolicyStatus
 from passmuster.api.remediation import Remediation, State
+from passmuster.assess import grants
 from passmuster.assess.plan import Plan
 from passmuster.engine import documents
+from passmuster.engine.life import BEFORE, UNDER_WAY
 from passmuster.engine.ports import ACCOUNTS, POLICIES, Key, Object
-from passmuster.engine.remediate import BEFORE, UNDER_WAY
 from passmuster.engine.services import HEARTBEAT, Services
 from passmuster.model.errors import AccountError, TenancyError, UserError
 from passmuster.model.report import Report
@@ -67,11 +68,6 @@ class PolicyWriter:
     def reason_before(self, kind: ConditionType) -> str | None:
         """The reason a condition had before this turn."""
         return next((c["reason"] for c in self._stored.get("conditions") or () if c["type"] == kind.value), None)
-
-    @property
-    def first_of_generation(self) -> bool:
-        """Whether nothing was written yet for this generation of the spec: what is announced once, is announced now."""
-        return self._stored.get("observedGeneration") != self._generation
 
     def save(self, members: Mapping[str, Any]) -> bool:
         """Writes the status with these members; returns whether anything was written."""
@@ -173,7 +169,7 @@ def sum_up(
 ) -> None:
     """The whole status of a policy from what a turn found out; of several accounts the worst."""
     errors = [v for v in verdicts if v.error is not None]
-    reports = [v.report for v in verdicts if v.report is not None and v.error is None]
+    reports = [v.report for v in verdicts if v.report is not None]
     if errors:
         _say_error(writer, errors, len(verdicts))
     elif reports:
@@ -188,6 +184,22 @@ def sum_up(
         members |= _members(accounts, verdicts, reports)
         _say_compliance(writer, reports)
         _say_pending(writer, remediations)
+    writer.save(members)
+
+
+def suspend(
+    writer: PolicyWriter, accounts: Sequence[AWSAccount], verdicts: Sequence[Verdict], token: str | None
+) -> None:
+    """The status of a suspended policy; `verdicts` are those that changed with what people grant, if any did."""
+    message = "Suspended by spec.suspend: no AWS call is made"
+    writer.condition(ConditionType.READY, None, ConditionReason.SUSPENDED, message)
+    writer.condition(ConditionType.RECONCILING, False, ConditionReason.SUSPENDED, message)
+    writer.condition(ConditionType.STALLED, False, ConditionReason.SUSPENDED, message)
+    members: dict[str, Any] = {"lastHandledReconcileAt": token} if token else {}
+    reports = [v.report for v in verdicts if v.report is not None]
+    if reports and len(reports) == len(accounts):
+        members |= _members(accounts, verdicts, reports)
+        _say_compliance(writer, reports)
     writer.save(members)
 
 
@@ -231,15 +243,15 @@ def _say_done(writer: PolicyWriter, reports: Sequence[Report]) -> None:
     else:
         complete = "Every read of the last inspection succeeded"
         writer.condition(ConditionType.INSPECTED, True, ConditionReason.INSPECTION_COMPLETE, complete)
-    if writer.first_of_generation:
-        for raised in dict.fromkeys(str(one) for r in reports for one in r.raised):
-            writer.event(ConditionReason.PARAMETER_RAISED_TO_FLOOR, raised)
 
 
 def _say_compliance(writer: PolicyWriter, reports: Sequence[Report]) -> None:
     order = {False: 0, None: 1, True: 2}
     worst = min(reports, key=lambda r: order[r.compliant])
-    writer.condition(ConditionType.COMPLIANT, worst.compliant, worst.compliant_reason, worst.compliant_message)
+    message = worst.compliant_message
+    if ending := grants.ending_soon(grant for report in reports for grant in report.grants):
+        message += f"; expires within 14 days: {ending}"
+    writer.condition(ConditionType.COMPLIANT, worst.compliant, worst.compliant_reason, message)
 
 
 def _say_pending(writer: PolicyWriter, remediations: Sequence[Remediation]) -> None:

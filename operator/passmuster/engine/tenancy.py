@@ -13,10 +13,13 @@ from typing import Any
 from passmuster.api.account import AWSAccount
 from passmuster.api.conditions import ConditionReason
 from passmuster.api.policy import ReadinessPolicy
+from passmuster.assess import grants
 from passmuster.assess.demand import Demand
+from passmuster.assess.scope import TagFilter
 from passmuster.model.account import Identity, Target
 from passmuster.model.errors import TenancyError
-from passmuster.model.evidence import Recovery, Waiver
+from passmuster.model.evidence import Recovery
+from passmuster.model.grant import Grant
 from passmuster.model.verdict import Mode, Phase
 
 
@@ -59,7 +62,7 @@ def govern(
     account: AWSAccount,
     namespace_labels: Mapping[str, str],
     payer: AWSAccount | None = None,
-    waivers: tuple[Waiver, ...] = (),
+    granted: tuple[Grant, ...] = (),
 ) -> Governed:
     """What the policy means for the account. Raises TenancyError where the account's rules refuse it."""
     namespace = policy.metadata.namespace or ""
@@ -70,18 +73,18 @@ def govern(
             f"The AWSAccount {name} does not admit the namespace {namespace}: ask its owner to add it to "
             "spec.allowedNamespaces",
         )
-    return _governed(policy, account, payer, waivers)
+    return _governed(policy, account, payer, granted)
 
 
 def without_cluster(
-    policy: ReadinessPolicy, account: AWSAccount, payer: AWSAccount | None = None, waivers: tuple[Waiver, ...] = ()
+    policy: ReadinessPolicy, account: AWSAccount, payer: AWSAccount | None = None, granted: tuple[Grant, ...] = ()
 ) -> Governed:
     """The same for files on the command line, where nobody else's namespace is at stake."""
-    return _governed(policy, account, payer, waivers)
+    return _governed(policy, account, payer, granted)
 
 
 def _governed(
-    policy: ReadinessPolicy, account: AWSAccount, payer: AWSAccount | None, waivers: tuple[Waiver, ...]
+    policy: ReadinessPolicy, account: AWSAccount, payer: AWSAccount | None, granted: tuple[Grant, ...]
 ) -> Governed:
     spec, rules = policy.spec, account.spec
     name = account.metadata.name
@@ -113,7 +116,9 @@ def _governed(
             may_disable=frozenset(rules.may_disable),
             parameters=checks.parameters,
             floors=rules.floors,
-            waivers=waivers,
+            waivers=grants.waivers(granted),
+            grants=granted,
+            scope=tuple(TagFilter(tag.key, tuple(tag.values)) for tag in spec.scope.tags) if spec.scope else (),
         ),
         recovery=Recovery(
             rto=spec.recovery.rto,

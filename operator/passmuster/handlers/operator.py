@@ -38,10 +38,12 @@ from passmuster.engine.fleet import Counters, Fleet
 from passmuster.engine.inspection import Inspector
 from passmuster.engine.ports import (
     ACCOUNTS,
+    ATTESTATIONS,
     NAMESPACES,
     POLICIES,
     REMEDIATIONS,
     REPORTS,
+    WAIVERS,
     ClusterUnreachable,
     Conflict,
     Key,
@@ -59,6 +61,7 @@ from passmuster.kube.lease import Lease
 from passmuster.metrics.exposition import Exposition
 from passmuster.model.errors import Unavailable
 from passmuster.remediation import catalogue as remediations
+from passmuster.report import html
 
 log = structlog.get_logger("passmuster")
 
@@ -68,6 +71,9 @@ OVERDUE_LIMIT = 3 * 3600.0
 """Three default intervals that a due policy waits for a worker; suspended and backing-off ones are not due."""
 
 LEASE_NAME = "passmuster"
+
+GRANTED = (WAIVERS, ATTESTATIONS)
+"""What people grant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +90,7 @@ class Options:
     own_namespace: str = "passmuster-system"
     requests_per_second: float = DEFAULT_RATE
     crd_timeout: float = 120.0
+    evidence_dir: Path | None = None
 
 
 class Operator:
@@ -126,6 +133,8 @@ class Operator:
                 remediations=remediations.load(),
                 fleet=fleet,
                 counters=counters,
+                evidence_dir=options.evidence_dir,
+                page=lambda report, plan, changes, title: html.render(report, plan, title=title, changes=changes),
             )
         )
         self._fleet = fleet
@@ -133,6 +142,7 @@ class Operator:
             lambda: login(options.kubeconfig, options.context), self._on_event, namespaces=options.namespaces
         )
         exposition = Exposition(
+            self.cache,
             fleet,
             counters,
             self.queue,
@@ -142,7 +152,9 @@ class Operator:
         )
         receiver = None
         if options.alerts_token_file is not None:
-            receiver = Receiver(self.cluster, self.cache, options.alerts_token_file, known.__contains__)
+            receiver = Receiver(
+                self.cluster, self.cache, options.alerts_token_file, known.__contains__, counters=counters
+            )
         self.port = Port(
             options.http_address,
             health=self.health,
@@ -260,7 +272,7 @@ class Operator:
         else:
             before = self.cache.get(key)
             self.cache.put(key, body)
-            if key.plural in (POLICIES, ACCOUNTS, REMEDIATIONS) and not _matters(before, body):
+            if key.plural in (POLICIES, ACCOUNTS, REMEDIATIONS, *GRANTED) and not _matters(before, body):
                 return
             if key.plural == REPORTS and not self.lease.leading():
                 self.reconciler.restore_report(key, body)
@@ -277,10 +289,18 @@ class Operator:
             self.queue.forget(key)
             for account in self.cache.keys(ACCOUNTS):
                 self.queue.add(account)
+            for plural in GRANTED:
+                for orphan, _ in self.cache.owned(plural, key):
+                    self.queue.add(orphan)
+        elif key.plural in GRANTED:
+            self.queue.forget(key)
 
     def _concerned(self, key: Key, body: Object) -> list[Key]:
         if key.plural == POLICIES:
             return [key]
+        if key.plural in GRANTED:
+            owner = Key(POLICIES, key.namespace, body["spec"]["policyRef"]["name"])
+            return [owner if self.cache.get(owner) is not None else key]
         if key.plural in (REMEDIATIONS, REPORTS):
             if key.plural == REPORTS and body["metadata"].get("deletionTimestamp") is None:
                 return []
@@ -294,6 +314,10 @@ class Operator:
         for plural in (ACCOUNTS, POLICIES):
             for key in self.cache.keys(plural):
                 self.queue.add(key)
+        for plural in GRANTED:
+            for key, body in self.cache.all(plural):
+                for concerned in self._concerned(key, body):
+                    self.queue.add(concerned)
 
     def _on_lease(self, leads: bool) -> None:
         log.info("lease", leading=leads)
@@ -333,6 +357,9 @@ class Operator:
     def _reconciled(self, key: Key) -> float | None:
         if key.plural == ACCOUNTS:
             self.reconciler.reconcile_account(key)
+            return None
+        if key.plural in GRANTED:
+            self.reconciler.reconcile_grant(key)
             return None
         return self.reconciler.reconcile(key)
 

@@ -18,10 +18,20 @@ from typing import Any
 import kopf
 import structlog
 
-from passmuster.engine.ports import ACCOUNTS, NAMESPACES, POLICIES, REMEDIATIONS, REPORTS, Key, Object
+from passmuster.engine.ports import (
+    ACCOUNTS,
+    ATTESTATIONS,
+    NAMESPACES,
+    POLICIES,
+    REMEDIATIONS,
+    REPORTS,
+    WAIVERS,
+    Key,
+    Object,
+)
 
 GROUP, VERSION = "passmuster.io", "v1alpha1"
-WATCHED = (POLICIES, ACCOUNTS, REMEDIATIONS, REPORTS)
+WATCHED = (POLICIES, ACCOUNTS, REMEDIATIONS, REPORTS, WAIVERS, ATTESTATIONS)
 
 Event = Callable[[str, Key, Object], None]
 """Called with the event's type ("", ADDED, MODIFIED or DELETED), the object's key and its body."""

@@ -1,4 +1,4 @@
-"""Approving from the command line: one's own entry of `spec.approvals`, for the intent that is there now."""
+"""Approving from the command line: one's own entry of `spec.approvals`, for what is there now."""
 
 from __future__ import annotations
 
@@ -8,9 +8,14 @@ from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 
 from passmuster.api.approval import Action, Approval
+from passmuster.api.attestation import ReadinessAttestation
 from passmuster.api.remediation import Remediation
 from passmuster.api.resource import GROUP, VERSION
+from passmuster.api.waiver import ReadinessWaiver
 from passmuster.model.errors import UserError
+
+Granted = ReadinessWaiver | ReadinessAttestation
+"""What people approve beside remediations."""
 
 
 def approve(api: Any, namespace: str, name: str, *, undo: bool = False) -> Approval:
@@ -36,15 +41,39 @@ def approve(api: Any, namespace: str, name: str, *, undo: bool = False) -> Appro
     return entry
 
 
+def approve_grant(api: Any, namespace: str, kind: type[Granted], name: str, *, withdraw: bool = False) -> str:
+    """Adds the caller's approval of a waiver or an attestation, or takes it away; returns the caller's user name.
+
+    Raises UserError where the API server refuses, with its reason.
+    """
+    objects, served = client.CustomObjectsApi(api), kind.definition
+    try:
+        body = objects.get_namespaced_custom_object(GROUP, VERSION, namespace, served.plural, name)
+        who = whoami(api)
+        kept = [signature.by for signature in kind.read(body).spec.approvals if signature.by != who]
+        patch = {
+            "metadata": {"resourceVersion": body["metadata"]["resourceVersion"]},
+            "spec": {"approvals": [{"by": by} for by in (*kept, *([] if withdraw else [who]))]},
+        }
+        objects.patch_namespaced_custom_object(
+            GROUP, VERSION, namespace, served.plural, name, patch, _content_type="application/merge-patch+json"
+        )
+    except ApiException as error:
+        raise _explained(error, namespace, name, served.kind, served.short) from error
+    return who
+
+
 def whoami(api: Any) -> str:
     """The user name the API server sees."""
     review = client.AuthenticationV1Api(api).create_self_subject_review(client.V1SelfSubjectReview())
     return str(review.status.user_info.username)
 
 
-def _explained(error: ApiException, namespace: str, name: str) -> UserError:
+def _explained(
+    error: ApiException, namespace: str, name: str, kind: str = "Remediation", short: str = "rem"
+) -> UserError:
     if error.status == 404:
-        return UserError(f"there is no Remediation {name} in the namespace {namespace}: kubectl get rem -A lists them")
+        return UserError(f"there is no {kind} {name} in the namespace {namespace}: kubectl get {short} -A lists them")
     if error.status == 409:
         return UserError(f"{name} changed just now: look at it again, then approve again")
     if error.status in (403, 422):

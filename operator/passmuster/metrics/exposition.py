@@ -10,11 +10,17 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from passmuster import __version__
-from passmuster.engine.fleet import Counters, Figures, Fleet, Histogram
+from passmuster.engine.cache import Cache
+from passmuster.engine.declared import credentials, declared
+from passmuster.engine.fleet import Counters, Figures, Fleet
+from passmuster.engine.histogram import Histogram
 from passmuster.engine.queue import WorkQueue
 from passmuster.metrics import contract
 from passmuster.metrics.contract import Metric
-from passmuster.model.verdict import NO_LEVEL, Phase
+from passmuster.model.verdict import NO_LEVEL, Phase, level_order
+
+ELSEWHERE = (contract.LEVEL_TARGET, contract.LEVELS_MISSING, contract.INTERVAL, contract.REMEDIATIONS)
+"""Metrics of a policy that do not come from a report."""
 
 LEVELS = (NO_LEVEL, *(phase.value for phase in Phase))
 
@@ -24,6 +30,7 @@ class Exposition(Collector):
 
     def __init__(
         self,
+        cache: Cache,
         fleet: Fleet,
         counters: Counters,
         queue: WorkQueue[Any],
@@ -32,6 +39,7 @@ class Exposition(Collector):
         canary_age: Callable[[], float],
         catalogue: str,
     ) -> None:
+        self._cache = cache
         self._fleet = fleet
         self._counters = counters
         self._queue = queue
@@ -53,8 +61,10 @@ class Exposition(Collector):
         """Every family, in the order of the contract."""
         leads = self._leading()
         if leads:
-            yield from self._accounts(self._fleet.figures())
-            yield _gauge(contract.REMEDIATIONS, ((key, n) for key, n in sorted(self._fleet.remediations().items())))
+            everything = self._fleet.figures()
+            yield from self._accounts(everything)
+            yield from self._declared(everything)
+            yield _gauge(contract.REMEDIATIONS, self._remediations())
         yield from self._operator()
         yield _gauge(contract.LEADER, [((), float(leads))])
         yield _gauge(contract.CANARY, [((), self._canary_age())])
@@ -64,7 +74,7 @@ class Exposition(Collector):
         families = {
             metric: GaugeMetricFamily(metric.name, metric.help, labels=metric.labels)
             for metric in contract.CONTRACT
-            if metric.labels[:3] == contract.POLICY_LABELS
+            if metric.labels[:3] == contract.POLICY_LABELS and metric not in ELSEWHERE
         }
         for figures in everything:
             labels = (figures.policy.namespace, figures.policy.name, figures.account_id)
@@ -87,26 +97,62 @@ class Exposition(Collector):
                 add(contract.CHECK, 1.0, check.id, check.category, check.severity, check.phase, check.status)
                 for status, count in sorted(check.findings.items()):
                     add(contract.FINDINGS, float(count), check.id, status)
+            for check_id, since in figures.failing_since:
+                add(contract.FAILING_SINCE, since.timestamp(), check_id)
+            for check_id, dollars in figures.fix_cost:
+                add(contract.FIX_COST, dollars, check_id)
             add(contract.INSPECTED, figures.inspected_at.timestamp() if figures.inspected_at is not None else None)
+            for ends in figures.expiries:
+                metric = contract.WAIVER_EXPIRY if ends.kind == "waivers" else contract.ATTESTATION_EXPIRY
+                add(metric, ends.at.timestamp(), ends.check, ends.name)
             for phase, dollars in sorted(figures.plan_cost.items()):
                 add(contract.PLAN_COST, dollars, phase)
         yield from families.values()
+
+    def _declared(self, everything: list[Figures]) -> Iterator[Any]:
+        """What policies and accounts say of themselves, reports or no reports."""
+        reached = {(f.policy.namespace, f.policy.name, f.account_id): level_order(f.level) for f in everything}
+        missing: list[tuple[tuple[str, ...], float]] = []
+        targets: list[tuple[tuple[str, ...], float]] = []
+        intervals: list[tuple[tuple[str, ...], float]] = []
+        for one in declared(self._cache):
+            labels = (one.policy.namespace, one.policy.name, one.account_id)
+            targets.append(((*labels, one.level), 1.0))
+            if labels in reached:
+                missing.append((labels, float(max(0, level_order(one.level) - reached[labels]))))
+            if one.interval is not None:
+                intervals.append((labels, one.interval))
+        yield _gauge(contract.LEVEL_TARGET, targets)
+        yield _gauge(contract.LEVELS_MISSING, missing)
+        yield _gauge(contract.INTERVAL, intervals)
+        known = [one for one in credentials(self._cache) if one.valid is not None]
+        yield _gauge(contract.CREDENTIALS, (((one.account, one.account_id), float(one.valid or 0)) for one in known))
+
+    def _remediations(self) -> Iterator[tuple[tuple[str, ...], float]]:
+        for one, count in sorted(self._fleet.remediations().items()):
+            yield (one.namespace, one.policy, one.account_id, one.phase, one.state), float(count)
 
     def _operator(self) -> Iterator[Any]:
         counters, statistics = self._counters, self._queue.statistics
         with counters.lock:
             yield _histogram(contract.INSPECTION_SECONDS, [((), counters.inspections)])
+            yield _histogram(
+                contract.REMEDIATION_SECONDS, [((k,), h) for k, h in sorted(counters.remediations.items())]
+            )
             failures = [((reason,), float(n)) for reason, n in sorted(counters.inspection_failures.items())]
             yield _counter(contract.INSPECTION_FAILURES, failures)
             yield _counter(contract.REQUESTS, [(key, float(n)) for key, n in sorted(counters.requests.items())])
             yield _counter(contract.THROTTLES, [((key,), float(n)) for key, n in sorted(counters.throttles.items())])
             yield _histogram(contract.REQUEST_SECONDS, [((s,), h) for s, h in sorted(counters.seconds.items())])
             yield _counter(contract.API_COST, [((), counters.cost)])
-            writes = float(counters.status_writes)
+            yield _counter(contract.ALERTS, [((key,), float(n)) for key, n in sorted(counters.notifications.items())])
+            last, writes = counters.last_notification, float(counters.status_writes)
         yield _gauge(contract.QUEUE_DEPTH, [((), float(self._queue.depth))])
         yield _counter(contract.QUEUE_ADDS, [((), float(statistics.adds))])
         yield _counter(contract.QUEUE_RETRIES, [((), float(statistics.retries))])
-        yield _counter(contract.QUEUE_SECONDS, [((), statistics.seconds)])
+        yield _histogram(contract.QUEUE_SECONDS, [((), statistics.work)])
+        yield _gauge(contract.QUEUE_OLDEST, [((), self._queue.oldest_due)])
+        yield _gauge(contract.LAST_ALERT, [((), last.timestamp())] if last is not None else [])
         yield _counter(contract.STATUS_WRITES, [((), writes)])
 
 

@@ -14,6 +14,7 @@
     ├── TenancyError              the platform team's rules say no
     ├── WrongCredentials          a request was about to be signed with another account's key
     ├── UndeclaredCall            a check read a call that it did not declare (a defect of ours)
+    ├── EvidenceRefused           the evidence store did not take a report
     ├── ChangeRefused             a change is not permitted or not as approved
     └── ChangeFailed              AWS did not make the change
 """
@@ -96,6 +97,15 @@ class UndeclaredCall(PassmusterError):
     """A check read a call that its metadata does not declare."""
 
     reason = "UndeclaredCall"
+
+
+class EvidenceRefused(PassmusterError):
+    """The evidence store did not take a report; the inspection itself is not affected. `reason` is the condition's."""
+
+    def __init__(self, reason: str, message: str, *, retryable: bool = False) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.retryable = retryable
 
 
 class ChangeRefused(PassmusterError):

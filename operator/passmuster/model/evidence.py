@@ -24,6 +24,7 @@ class Attestation:
     owner: str
     issued_at: datetime
     expires_at: datetime
+    sha256: str = ""
 
     def holds(self, now: datetime) -> bool:
         """Whether the attestation counts at this time."""
@@ -32,7 +33,10 @@ class Attestation:
 
 @dataclass(frozen=True, slots=True)
 class Waiver:
-    """An accepted failure, until `expires_at`; without `resources` it covers every resource of the check."""
+    """An accepted failure, until `expires_at`; without `resources` it covers every resource of the check.
+
+    A pattern of `resources` matches a whole ARN or id: `*` stands for any text, `?` for one character.
+    """
 
     name: str
     check: str
@@ -44,7 +48,11 @@ class Waiver:
         """Whether the waiver accepts this check's failure for this resource at this time."""
         if check != self.check or now >= self.expires_at:
             return False
-        return not self.resources or any(fnmatchcase(resource, pattern) for pattern in self.resources)
+        return not self.resources or any(_matches(resource, p) for p in self.resources)
+
+
+def _matches(resource: str, pattern: str) -> bool:
+    return fnmatchcase(resource, pattern.replace("[", "[[]"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from passmuster.model.finding import Finding
+from passmuster.model.grant import Grant
 from passmuster.model.parameter import Raised
 from passmuster.model.verdict import Category, Fix, Phase, Reason, Severity, Status
 
@@ -18,7 +19,8 @@ from passmuster.model.verdict import Category, Fix, Phase, Reason, Severity, Sta
 class CheckResult:
     """One check's verdict on one account, with every finding behind it.
 
-    `since` is when the check first had this status without interruption; None until assess has set it.
+    `since` is when the check first had this status without interruption; None until assess has set it. `truncated` is
+    how many findings a stored digest left out; 0 where all are there.
     """
 
     id: str
@@ -34,6 +36,7 @@ class CheckResult:
     disabled_with_leave: bool = False
     waived: int = 0
     since: datetime | None = None
+    truncated: int = 0
 
     @property
     def failures(self) -> tuple[Finding, ...]:
@@ -135,6 +138,7 @@ class Report:
     inspection: Inspection
     minimum_score: float | None = None
     raised: tuple[Raised, ...] = ()
+    grants: tuple[Grant, ...] = ()
 
     def check(self, check_id: str) -> CheckResult:
         """The result of one check. Raises KeyError for an id that was not judged."""

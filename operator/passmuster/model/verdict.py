@@ -33,6 +33,7 @@ class Reason(StrEnum):
     NOTHING_OF_THAT_KIND = "NothingOfThatKind"
     NOT_IN_PARTITION = "NotInPartition"
     DISABLED = "Disabled"
+    OUTSIDE_SCOPE = "OutsideScope"
 
 
 class Severity(StrEnum):

@@ -15,14 +15,19 @@ from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 
+from passmuster.assess.changes import ABSENT, DISABLED, Changes, Sighting
 from passmuster.assess.plan import Plan, Step
 from passmuster.assess.scoring import MINIMUM_COVERAGE
 from passmuster.checks import catalogue
 from passmuster.checks.declaration import Check, Controls
+from passmuster.model.evidence import Waiver
 from passmuster.model.finding import Finding
+from passmuster.model.grant import Grant, Standing
 from passmuster.model.report import CategoryScore, CheckResult, Counts, PhaseProgress, Refusal, Report
 from passmuster.model.verdict import NO_LEVEL, Fix, Phase, Reason, Severity, Status, level_order
 from passmuster.remediation.rendering import Proposal
+from passmuster.report.controls import Link, best_practices, config_rules, security_hub_controls
+from passmuster.report.pages import address
 from passmuster.report.phrasing import (
     counted,
     day,
@@ -133,6 +138,7 @@ class CheckEntry:
     acute: Table | None
     settled: Table | None
     settled_label: str
+    page: str
 
     @property
     def folded(self) -> bool:
@@ -258,13 +264,82 @@ class RefusalEntry:
 
 @dataclass(frozen=True, slots=True)
 class ControlEntry:
-    """One check in the words of others."""
+    """One check in the words of others, each with the address of AWS's page about it."""
 
     check: str
     verdict: Verdict
-    config: str
-    security_hub: str
-    well_architected: str
+    config: tuple[Link, ...]
+    security_hub: tuple[Link, ...]
+    well_architected: tuple[Link, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MovedEntry:
+    """A check whose verdict changed; `before` is what it was."""
+
+    id: str
+    title: str
+    before: str
+
+
+@dataclass(frozen=True, slots=True)
+class MovedGroup:
+    """Checks that changed to the same verdict."""
+
+    verdict: Verdict
+    label: str
+    checks: tuple[MovedEntry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceEntry:
+    """A resource on one side of a change, with the first check that names it."""
+
+    resource: str
+    region: str
+    check: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """Resources that appeared, or are gone."""
+
+    label: str
+    shown: tuple[ResourceEntry, ...]
+    total: int
+
+    @property
+    def more(self) -> int:
+        """How many are left out."""
+        return self.total - len(self.shown)
+
+
+@dataclass(frozen=True, slots=True)
+class ChangesEntry:
+    """What changed since the inspection before, gravest first."""
+
+    lead: str
+    level: tuple[str, str]
+    score: tuple[str, str]
+    groups: tuple[MovedGroup, ...]
+    appeared: Resources
+    gone: Resources
+
+
+@dataclass(frozen=True, slots=True)
+class GrantEntry:
+    """A waiver or an attestation: what it is for, in whose name, until when, and whether it counts."""
+
+    kind: str
+    name: str
+    check: str
+    verdict: Verdict
+    message: str
+    words: str
+    source: str
+    until: str
+    approved: str
+    findings: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,14 +370,27 @@ class Document:
     facts: tuple[tuple[str, str], ...]
     raised: tuple[tuple[str, str, str, str], ...]
     controls: tuple[ControlEntry, ...]
+    changes: ChangesEntry | None
+    granted: tuple[GrantEntry, ...]
 
 
-def document(report: Report, plan: Plan | None, title: str = "", limits: Limits | None = None) -> Document:
-    """The report in words. `title` names the subject; the account's id does where it is empty."""
+def document(
+    report: Report,
+    plan: Plan | PlanEntry | None,
+    title: str = "",
+    limits: Limits | None = None,
+    changes: Changes | None = None,
+    docs_url: str = "",
+) -> Document:
+    """The report in words. `title` names the subject; the account's id does where it is empty.
+
+    A plan that was read back from a stored report comes as a `PlanEntry`. `docs_url` is where the pages of the checks
+    are served, as `pages.address` takes it.
+    """
     limits = limits or Limits()
     declarations = catalogue.load()
     known = {r.id: declarations.get(r.id) for r in report.checks if r.id in declarations}
-    steps = _step_numbers(plan)
+    steps = _step_numbers(plan) if isinstance(plan, Plan) else _entry_numbers(plan)
     return Document(
         title=plain(title) or f"AWS account {report.account_id}",
         account=report.account_id,
@@ -321,13 +409,15 @@ def document(report: Report, plan: Plan | None, title: str = "", limits: Limits 
         total=len(report.checks),
         phases=tuple(_phase(progress, report) for progress in report.phases),
         categories=tuple(_category(category) for category in report.categories),
-        plan=_plan(plan, report, limits.steps) if plan is not None else None,
-        groups=tuple(_groups(report, known, steps, limits)),
+        plan=_plan(plan, report, limits.steps) if isinstance(plan, Plan) else plan,
+        groups=tuple(_groups(report, known, steps, limits, docs_url)),
         refusals=tuple(_refusal(refusal) for refusal in report.inspection.refusals),
         statement=_statement(report.inspection.refusals),
         facts=_facts(report),
         raised=tuple((r.check, r.parameter, plain(repr(r.asked)), plain(repr(r.floor))) for r in report.raised),
         controls=tuple(_control(r, known[r.id].controls) for r in _by_id(report.checks) if r.id in known),
+        changes=_changes(changes, report, limits.rows) if changes is not None else None,
+        granted=tuple(_grant(grant) for grant in report.grants),
     )
 
 
@@ -394,6 +484,103 @@ def _score_note(report: Report) -> str:
     return f"no score: no check passes or fails{minimum}"
 
 
+# -- what changed, and what people granted -----------------------------------------------------------------------------
+
+_MOVES = (
+    ("Fail", Verdict("fail", "Fail"), "newly failing"),
+    ("Unknown", Verdict("unknown", "Unknown"), "newly unknown"),
+    ("Pass", Verdict("pass", "Pass"), "newly passing"),
+    ("NotApplicable", Verdict("none", "Not applicable"), "no longer applicable"),
+    (DISABLED, Verdict("disabled", "Disabled"), "newly disabled"),
+    (ABSENT, Verdict("none", "Absent"), "no longer in the catalogue"),
+)
+"""Every standing that a check can change to, gravest first."""
+
+_STANDINGS = {"Fail": "Fail", "Unknown": "Unknown", "Pass": "Pass", "NotApplicable": "Not applicable"}
+
+
+def _changes(changes: Changes, report: Report, most: int) -> ChangesEntry:
+    titles = {result.id: result.title for result in report.checks}
+    groups = tuple(
+        MovedGroup(
+            shown,
+            label,
+            tuple(MovedEntry(m.id, titles.get(m.id, m.id), _STANDINGS.get(m.before, m.before.lower())) for m in moved),
+        )
+        for word, shown, label in _MOVES
+        if (moved := changes.newly(word))
+    )
+    level_after = changes.level_after or report.level
+    return ChangesEntry(
+        lead=_changes_lead(changes, groups),
+        level=(changes.before.level, level_after),
+        score=(tenths(changes.before.score), tenths(changes.score_after)),
+        groups=groups,
+        appeared=_resources(
+            "Resources that findings name now and did not before", changes.appeared, changes.more_appeared, most
+        ),
+        gone=_resources("Resources that findings no longer name", changes.gone, changes.more_gone, most),
+    )
+
+
+def _changes_lead(changes: Changes, groups: Sequence[MovedGroup]) -> str:
+    since = f"since the inspection of {moment(changes.before.started_at)}"
+    if not changes:
+        return f"Nothing changed {since}."
+    before, after = changes.before.level, changes.level_after
+    parts = []
+    if before != after:
+        word = "rose" if level_order(after) > level_order(before) else "fell"
+        parts.append(f"The level {word} from {_no_level(before)} to {_no_level(after)}")
+    else:
+        parts.append(f"The level is {_no_level(after)} as before")
+    if changes.score_moved:
+        parts.append(f"the score went from {tenths(changes.before.score)} to {tenths(changes.score_after)}")
+    told = listed(["; ".join(parts)])
+    counts = listed([f"{counted(len(group.checks), 'check')} {group.label}" for group in groups])
+    verdicts = f" {counts[:1].upper()}{counts[1:]}." if counts else " No verdict changed."
+    return f"{told} {since}.{verdicts}"
+
+
+def _no_level(level: str) -> str:
+    return "none" if level == NO_LEVEL else level
+
+
+def _resources(label: str, sightings: Sequence[Sighting], more: int, most: int) -> Resources:
+    shown = tuple(ResourceEntry(plain(s.resource), plain(s.region), s.check) for s in sightings[:most])
+    return Resources(label, shown, len(sightings) + more)
+
+
+_GRANTED = {
+    Standing.IN_FORCE: Verdict("pass", "In force"),
+    Standing.AWAITING_APPROVAL: Verdict("unknown", "Awaiting approval"),
+    Standing.NOT_YET: Verdict("unknown", "Not yet valid"),
+    Standing.EXPIRED: Verdict("fail", "Expired"),
+    Standing.NOT_ACCEPTED: Verdict("fail", "Not accepted"),
+    Standing.UNGUARDED: Verdict("fail", "Not counted"),
+}
+
+
+def _grant(grant: Grant) -> GrantEntry:
+    subject = grant.subject
+    waives = isinstance(subject, Waiver)
+    shown = _GRANTED[grant.standing]
+    if grant.expiring:
+        shown = Verdict("unknown", "In force, expiring")
+    return GrantEntry(
+        kind="Waiver" if waives else "Attestation",
+        name=plain(grant.name),
+        check=grant.check,
+        verdict=shown,
+        message=plain(grant.message),
+        words=plain(subject.reason if isinstance(subject, Waiver) else subject.statement),
+        source="" if isinstance(subject, Waiver) else plain(f"{subject.owner}: {subject.uri}"),
+        until=day(grant.expires_at),
+        approved=listed([plain(by) for by in grant.approved_by]) or "nobody",
+        findings=grant.findings,
+    )
+
+
 # -- phases and categories ---------------------------------------------------------------------------------------------
 
 
@@ -450,66 +637,92 @@ def _step_numbers(plan: Plan | None) -> Mapping[str, tuple[int, ...]]:
     return {check_id: tuple(found) for check_id, found in numbers.items()}
 
 
+def _entry_numbers(plan: PlanEntry | None) -> Mapping[str, tuple[int, ...]]:
+    """The same of a plan that was read back."""
+    numbers: dict[str, list[int]] = {}
+    for stage in plan.stages if plan is not None else ():
+        for step in stage.steps:
+            for check_id in step.fixes:
+                numbers.setdefault(check_id, []).append(step.number)
+    return {check_id: tuple(found) for check_id, found in numbers.items()}
+
+
 def _plan(plan: Plan, report: Report, most: int) -> PlanEntry:
+    steps = [(step.proposal.definition.phase, _step(number, step)) for number, step in enumerate(plan.steps, start=1)]
+    return arranged(steps, plan.by_hand, report, most)
+
+
+def arranged(
+    steps: Sequence[tuple[Phase, StepEntry]], by_hand: Sequence[CheckResult], report: Report, most: int
+) -> PlanEntry:
+    """The steps by phase with their sums, at most `most` of them written out, and the checks left to people."""
     stages: list[Stage] = []
-    numbered = list(enumerate(plan.steps, start=1))
     for phase in Phase:
-        members = [(n, step) for n, step in numbered if step.proposal.definition.phase is phase]
-        rest = [step for n, step in members if n > most]
+        members = [step for of, step in steps if of is phase]
+        rest = [step for step in members if step.number > most]
         if members:
             stages.append(
                 Stage(
                     phase=phase.value,
-                    steps=tuple(_step(n, step) for n, step in members if n <= most),
+                    steps=tuple(step for step in members if step.number <= most),
                     rest=len(rest),
                     rest_cost=_cost(rest),
-                    cost=_cost(step for _, step in members),
+                    cost=_cost(members),
                 )
             )
-    blocked = [step for step in plan.steps if step.blocked is not None]
-    numbers = _step_numbers(plan)
+    every = [step for _, step in steps]
+    blocked = [step for step in every if step.blocked]
+    numbers: dict[str, list[int]] = {}
+    for step in every:
+        for check_id in step.fixes:
+            numbers.setdefault(check_id, []).append(step.number)
     return PlanEntry(
-        lead=_plan_lead(plan, report),
+        lead=_plan_lead(every, report),
         stages=tuple(stages),
-        steps=len(plan.steps),
+        steps=len(every),
         cost=sum((stage.cost for stage in stages), Decimal(0)),
-        unpriced=_unpriced(step.proposal for step in plan.steps if step.blocked is None),
+        unpriced=tuple(dict.fromkeys(title for step in every if not step.blocked for title in step.unpriced)),
         blocked=len(blocked),
-        blocked_cost=sum((step.proposal.cost.monthly for step in blocked), Decimal(0)),
-        by_hand=tuple(_by_hand(result, numbers) for result in plan.by_hand),
+        blocked_cost=sum((step.cost for step in blocked), Decimal(0)),
+        by_hand=tuple(_by_hand(result, numbers.get(result.id, ())) for result in by_hand),
     )
 
 
-def _cost(steps: Iterable[Step]) -> Decimal:
-    return sum((step.proposal.cost.monthly for step in steps if step.blocked is None), Decimal(0))
+def _cost(steps: Iterable[StepEntry]) -> Decimal:
+    return sum((step.cost for step in steps if not step.blocked), Decimal(0))
 
 
 def _unpriced(proposals: Iterable[Proposal]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(plain(title) for proposal in proposals for title in proposal.cost.unpriced))
 
 
-def _plan_lead(plan: Plan, report: Report) -> str:
-    possible = [step for step in plan.steps if step.blocked is None]
+def after(level: str) -> str:
+    """The level after a step, in words."""
+    return "no level" if level == NO_LEVEL else level
+
+
+def _plan_lead(steps: Sequence[StepEntry], report: Report) -> str:
+    possible = [step for step in steps if not step.blocked]
     if not report.counts.failed:
         if report.counts.unknown:
             return "No check fails. What is Unknown can only be settled by reading it."
         return "No check fails: there is nothing to do."
-    if not possible and plan.steps:
+    if not possible and steps:
         return "Every change waits for something; what it is stands with each of them."
     if not possible:
         return "No remediation of this release fixes what fails here; it is work for people."
     last = possible[-1]
     cost = f"for {dollars(_cost(possible))} a month"
-    if _unpriced(step.proposal for step in possible):
+    if any(step.unpriced for step in possible):
         cost += " and what depends on usage"
     start = "Carried out in this order, " + counted(len(possible), "change leads", "changes lead")
-    if last.level_after == report.level:
+    if last.level_after == after(report.level):
         level = "no level yet" if report.level == NO_LEVEL else report.level
-        end = f"to a score of {tenths(last.score_after)} {cost}. The level stays as it is ({level})"
+        end = f"to a score of {last.score_after} {cost}. The level stays as it is ({level})"
         return f"{start} {end} until what is listed under By hand is done."
     reaching = next(n for n, step in enumerate(possible, start=1) if step.level_after == last.level_after)
     when = "" if reaching == len(possible) else f" (reached after {counted(reaching, 'change')})"
-    return f"{start} to {last.level_after}{when} and a score of {tenths(last.score_after)} {cost}."
+    return f"{start} to {last.level_after}{when} and a score of {last.score_after} {cost}."
 
 
 def _step(number: int, step: Step) -> StepEntry:
@@ -523,7 +736,7 @@ def _step(number: int, step: Step) -> StepEntry:
         remediation=definition.name,
         where=plain(proposal.region),
         target="" if account_wide else plain(proposal.target),
-        way=" ".join(word.lower() for word in re.findall("[A-Z][a-z]+", definition.way.value)).replace("api", "API"),
+        way=in_words(proposal.way.value),
         fixes=proposal.fixes,
         cost=proposal.cost.monthly,
         positions=tuple(
@@ -534,7 +747,7 @@ def _step(number: int, step: Step) -> StepEntry:
         risk=definition.risk,
         interrupts=definition.interrupts,
         waits_for=step.waits_for,
-        level_after="no level" if step.level_after == NO_LEVEL else step.level_after,
+        level_after=after(step.level_after),
         score_after=tenths(step.score_after),
         undo=definition.undo,
         changes=tuple(plain(change) for change in proposal.changes),
@@ -542,8 +755,12 @@ def _step(number: int, step: Step) -> StepEntry:
     )
 
 
-def _by_hand(result: CheckResult, steps: Mapping[str, tuple[int, ...]]) -> ByHand:
-    numbers = steps.get(result.id, ())
+def in_words(way: str) -> str:
+    """A way as words, for example additive stack."""
+    return " ".join(word.lower() for word in re.findall("[A-Z][a-z]+", way)).replace("api", "API")
+
+
+def _by_hand(result: CheckResult, numbers: Sequence[int]) -> ByHand:
     if numbers:
         how = f"{counted(len(numbers), 'step is blocked', 'steps are blocked')}: " + ", ".join(map(str, numbers))
     else:
@@ -555,14 +772,14 @@ def _by_hand(result: CheckResult, steps: Mapping[str, tuple[int, ...]]) -> ByHan
 
 
 def _groups(
-    report: Report, known: Mapping[str, Check], steps: Mapping[str, tuple[int, ...]], limits: Limits
+    report: Report, known: Mapping[str, Check], steps: Mapping[str, tuple[int, ...]], limits: Limits, docs_url: str
 ) -> Iterable[Group]:
     severities = list(Severity)
     for phase in Phase:
         members = [r for r in report.checks if r.phase is phase]
         ordered = sorted(members, key=lambda r: (_rank(verdict(r)), severities.index(r.severity), r.id))
         if ordered:
-            entries = tuple(_check(r, known.get(r.id), steps.get(r.id, ()), limits) for r in ordered)
+            entries = tuple(_check(r, known.get(r.id), steps.get(r.id, ()), limits, docs_url) for r in ordered)
             yield Group(phase.value, _tally(verdict(r).word for r in ordered), entries)
 
 
@@ -571,7 +788,9 @@ def _tally(words: Iterable[str]) -> str:
     return ", ".join(f"{number} {word[0].lower() + word[1:]}" for word, number in Counter(words).items())
 
 
-def _check(result: CheckResult, declared: Check | None, steps: tuple[int, ...], limits: Limits) -> CheckEntry:
+def _check(
+    result: CheckResult, declared: Check | None, steps: tuple[int, ...], limits: Limits, docs_url: str
+) -> CheckEntry:
     acute = sorted((f for f in result.findings if _is_acute(f)), key=_gravity)
     settled = sorted((f for f in result.findings if not _is_acute(f)), key=_gravity)
     room = min(limits.folded, max(0, limits.rows - len(acute)))
@@ -589,6 +808,7 @@ def _check(result: CheckResult, declared: Check | None, steps: tuple[int, ...], 
         acute=_table(acute, limits.rows) if acute else None,
         settled=_table(settled, room) if settled else None,
         settled_label=_tally(_row_verdict(f).word for f in settled),
+        page=address(docs_url, result.id),
     )
 
 
@@ -610,6 +830,9 @@ def _row_verdict(finding: Finding) -> Verdict:
 
 
 def _notes(result: CheckResult) -> Iterable[str]:
+    if result.truncated:
+        told = counted(result.truncated, "further finding is", "further findings are")
+        yield f"{told} in the full report; this is made from a digest."
     if result.disabled:
         leave = "with" if result.disabled_with_leave else "without"
         effect = "it holds no level back" if result.disabled_with_leave else f"it holds {result.phase} back"
@@ -630,9 +853,9 @@ def _control(result: CheckResult, controls: Controls) -> ControlEntry:
     return ControlEntry(
         result.id,
         verdict(result),
-        ", ".join(controls.config),
-        ", ".join(controls.security_hub),
-        ", ".join(controls.well_architected),
+        config_rules(controls.config),
+        security_hub_controls(controls.security_hub),
+        best_practices(controls.well_architected),
     )
 
 

@@ -12,10 +12,11 @@ from functools import lru_cache
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from passmuster.assess.changes import Changes
 from passmuster.assess.plan import Plan
 from passmuster.model.report import Report
 from passmuster.report import content, phrasing
-from passmuster.report.content import Limits
+from passmuster.report.content import Limits, PlanEntry
 
 MOST_BYTES = 300_000
 """Size that a report stays under by writing out fewer rows; every check, verdict and sum is always there."""
@@ -34,16 +35,24 @@ _SIZES = (
 _ARN = re.compile(r"(arn:[a-z-]+:[a-z0-9-]*:[a-z0-9-]*:[0-9]*:)(.+)", re.DOTALL)
 
 
-def render(report: Report, plan: Plan | None, *, title: str = "") -> str:
+def render(
+    report: Report,
+    plan: Plan | PlanEntry | None,
+    *,
+    title: str = "",
+    changes: Changes | None = None,
+    docs_url: str = "",
+) -> str:
     """The whole report as an HTML document; the same arguments give the same bytes.
 
     `title` names the subject, for example the policy; without it the account's id does. `plan` None leaves out what to
-    do next.
+    do next, `changes` None what changed. `docs_url` is where the pages of the checks are served, as `pages.address`
+    takes it.
     """
     template = _environment().get_template("template.html.j2")
     text = ""
     for limits in _SIZES:
-        text = template.render(doc=content.document(report, plan, title, limits))
+        text = template.render(doc=content.document(report, plan, title, limits, changes, docs_url))
         if len(text.encode()) < MOST_BYTES:
             break
     return text

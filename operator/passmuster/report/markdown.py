@@ -4,17 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from passmuster.assess.changes import Changes
 from passmuster.assess.plan import Plan
 from passmuster.model.report import Report
-from passmuster.report.content import CheckEntry, Document, PlanEntry, StepEntry, Table, Verdict, document
+from passmuster.report.content import (
+    ChangesEntry,
+    CheckEntry,
+    Document,
+    PlanEntry,
+    StepEntry,
+    Table,
+    Verdict,
+    document,
+)
 from passmuster.report.phrasing import dollars
 
 MARKS = {"fail": "✗", "unknown": "?", "pass": "✓", "waived": "✓", "disabled": "–", "none": "–"}
 
 
-def render(report: Report, plan: Plan | None, *, title: str = "") -> str:
+def render(
+    report: Report,
+    plan: Plan | PlanEntry | None,
+    *,
+    title: str = "",
+    changes: Changes | None = None,
+    docs_url: str = "",
+) -> str:
     """One Markdown document; the same input gives the same bytes."""
-    return "\n".join(_lines(document(report, plan, title))) + "\n"
+    return "\n".join(_lines(document(report, plan, title, changes=changes, docs_url=docs_url))) + "\n"
 
 
 def _lines(shown: Document) -> Iterator[str]:
@@ -53,6 +70,8 @@ def _lines(shown: Document) -> Iterator[str]:
             for e in shown.categories
         ),
     )
+    if shown.changes is not None:
+        yield from _changes(shown.changes)
     if shown.plan is not None:
         yield from _plan(shown.plan)
     yield ""
@@ -65,6 +84,24 @@ def _lines(shown: Document) -> Iterator[str]:
         for check in group.checks:
             yield ""
             yield from _check(check)
+    if shown.granted:
+        yield ""
+        yield "## Waivers and attestations"
+        yield ""
+        yield from _table(
+            ("Kind", "Check", "State", "Until", "Words", "Approved by"),
+            (
+                (
+                    f"{g.kind} `{g.name}`",
+                    f"`{g.check}`",
+                    f"{_verdict(g.verdict)}: {g.message}",
+                    g.until,
+                    g.words,
+                    g.approved,
+                )
+                for g in shown.granted
+            ),
+        )
     if shown.refusals:
         yield ""
         yield "## Reads without an answer"
@@ -80,6 +117,33 @@ def _lines(shown: Document) -> Iterator[str]:
     yield "## About the inspection"
     yield ""
     yield from (f"- {_text(name)}: {_text(value)}" for name, value in shown.facts)
+
+
+def _changes(changes: ChangesEntry) -> Iterator[str]:
+    yield ""
+    yield "## What changed"
+    yield ""
+    yield _text(changes.lead)
+    if changes.groups:
+        yield ""
+        yield from _table(
+            ("Change", "Checks"),
+            (
+                (
+                    f"{_verdict(group.verdict)}: {group.label}",
+                    ", ".join(f"`{c.id}` (before: {c.before})" for c in group.checks),
+                )
+                for group in changes.groups
+            ),
+        )
+    for resources in (changes.appeared, changes.gone):
+        if resources.total:
+            yield ""
+            yield f"{resources.label}:"
+            yield ""
+            yield from (f"- `{_text(r.resource)}` in {r.region}, by `{r.check}`" for r in resources.shown)
+            if resources.more:
+                yield f"- and {resources.more} more"
 
 
 def _plan(plan: PlanEntry) -> Iterator[str]:
@@ -123,6 +187,8 @@ def _check(check: CheckEntry) -> Iterator[str]:
     for paragraph in check.why[:1]:
         yield ""
         yield _text(paragraph)
+    yield ""
+    yield f"[How it is judged and fixed]({check.page})"
     for note in check.notes:
         yield ""
         yield f"> {_text(note)}"

@@ -1,0 +1,272 @@
+"""A resource that nobody owns, imported into a stack of ours as it is and then updated there.
+
+One approval covers both change sets. The stack's own template remembers what was there before, so that an undo puts it
+back even if our memory is lost; then the stack is deleted, and the resource stays.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from passmuster.api.conditions import ConditionReason
+from passmuster.api.fields import written
+from passmuster.api.remediation import State
+from passmuster.aws.stacks import MADE_AS, MADE_FOR, ChangeSet, Import, Intent, Stack, Stacks
+from passmuster.engine.life import SOON, Life, StackStuck
+from passmuster.engine.ways import additive, recording
+from passmuster.engine.ways.course import LastLook
+from passmuster.engine.ways.updating import STABLE, Stands, Update, document_of, execute, stands
+from passmuster.model.errors import ChangeFailed, ChangeRefused
+from passmuster.remediation import adoption, desired
+from passmuster.remediation.adoption import LOGICAL_ID
+from passmuster.remediation.definition import Desired
+from passmuster.remediation.rendering import Proposal
+
+
+@dataclass(slots=True)
+class Adoption:
+    """See `course.Course`."""
+
+    life: Life
+    stacks: Stacks
+
+    def prepare(self, proposal: Proposal) -> float | None:
+        life = self.life
+        wanted = _demanded(proposal.desired)
+        stack = self._stack(proposal.stack)
+        if stack is not None and stack.status != "REVIEW_IN_PROGRESS":
+            return self._existing(stack, wanted)
+        model = self._model(wanted)
+        found = self.stacks.change_set(proposal.stack, life.token) if stack is not None else None
+        if found is None:
+            self._demand_free(wanted)
+            life.status["attempt"] = life.attempt
+            life.status["stack"] = {"name": proposal.stack}
+            life.status["changeSet"] = {"name": life.token}
+            prior = desired.prior_of(model, wanted.properties)
+            life.status["steps"] = [recording.of_desired(wanted, prior)]
+            life.note_before()
+            life.wait(ConditionReason.APPROVED, "The change set is being made")
+            life.save()
+            self.stacks.create_change_set(self._intent(proposal, wanted, model, prior))
+            return SOON
+        life.status["changeSet"] = {"name": life.token, "id": found.id, "status": found.status}
+        if found.being_made:
+            return SOON
+        if found.status != "CREATE_COMPLETE":
+            raise additive.bad_change_set(found)
+        self._demand_equal(proposal.stack, wanted, model, found)
+        life.status["stack"] = {"name": proposal.stack, "id": found.stack_id, "status": "REVIEW_IN_PROGRESS"}
+        message = "The change set was read back and imports exactly the resource as it is; its update follows"
+        life.enter(State.CHANGE_SET_READY, ConditionReason.CHANGE_SET_READY, message)
+        return 0.0
+
+    def _existing(self, stack: Stack, wanted: Desired) -> float | None:
+        """A stack that is there already under our name: of an attempt that was not written down, or that failed."""
+        life = self.life
+        additive.demand_ours(life, stack)
+        life.note_stack(stack)
+        if stack.busy:
+            return SOON
+        if stack.status in additive.ROLLED_BACK:
+            self.stacks.delete(stack.name, f"{life.token}-clear")
+            return SOON
+        if stack.tags.get(MADE_AS) == life.digest and stack.status in STABLE:
+            if not life.status.get("steps"):
+                prior = self._note(stack)["Prior"]
+                life.status["steps"] = [recording.of_desired(wanted, prior)]
+            life.enter(State.EXECUTING, ConditionReason.EXECUTING, "AWS makes the change")
+            return 0.0
+        raise ChangeRefused(
+            ConditionReason.STACK_FAILED,
+            f"The stack {stack.name} is {stack.status} and was made for another intent: delete it, or undo it first",
+            retryable=False,
+        )
+
+    def _stack(self, name: str) -> Stack | None:
+        """The stack, with what its template notes in place of its tags."""
+        stack = self.stacks.stack(name)
+        if stack is None or stack.status in ("REVIEW_IN_PROGRESS", "DELETE_COMPLETE"):
+            return stack
+        return replace(stack, tags=self._note(stack).get("Tags", {}))
+
+    def _note(self, stack: Stack) -> Mapping[str, Any]:
+        body = self.stacks.template(stack.id)
+        return adoption.note_in(document_of(body)) if body else {}
+
+    def _model(self, wanted: Desired) -> dict[str, Any]:
+        """The resource as AWS describes it right now. Raises ChangeRefused where it may not be adopted."""
+        model = self.stacks.model(wanted.type, wanted.model or wanted.identifier)
+        if model is None:
+            raise ChangeRefused(ConditionReason.VALUE_CHANGED, f"The resource {wanted.identifier} does not exist any more")
+        said = adoption.refusal(wanted.type, model)
+        if said is not None:
+            raise ChangeRefused(ConditionReason.ADOPTION_REFUSED, f"The resource {wanted.identifier} is not adopted: {said}", retryable=False)
+        return adoption.described(wanted.type, model)
+
+    def _demand_free(self, wanted: Desired) -> None:
+        found = self.stacks.holding(wanted.type, (wanted.identifier, wanted.arn))
+        if found is not None:
+            message = f"The resource {wanted.identifier} belongs to the stack {found.stack} now; it is proposed anew"
+            raise ChangeRefused(ConditionReason.VALUE_CHANGED, message)
+
+    def _intent(self, proposal: Proposal, wanted: Desired, model: dict[str, Any], prior: dict[str, Any]) -> Intent:
+        note = {"Prior": prior, "Tags": self.life.tags(proposal)}
+        document = adoption.template(wanted.type, model, note, proposal.definition.title)
+        identifiers = adoption.identifiers(wanted.type, wanted.model or wanted.identifier)
+        return Intent(
+            stack=proposal.stack,
+            change_set=self.life.token,
+            token=self.life.token,
+            template=json.dumps(document, indent=1, sort_keys=True),
+            parameters={},
+            tags={},
+            capabilities=(),
+            description=proposal.definition.title,
+            kind="IMPORT",
+            imports=(Import(wanted.type, LOGICAL_ID, identifiers),),
+        )
+
+    def _demand_equal(self, stack: str, wanted: Desired, model: dict[str, Any], found: ChangeSet) -> None:
+        """The import must take exactly this resource, described as it is at this moment."""
+        changes = [(c.action, c.logical_id, c.type) for c in found.changes]
+        document = document_of(self.stacks.template(stack, self.life.token))
+        held = document["Resources"].get(LOGICAL_ID, {}).get("Properties", {})
+        if changes == [("Import", LOGICAL_ID, wanted.type)] and desired.same(held, model):
+            return
+        self.stacks.delete_change_set(stack, self.life.token)
+        if not desired.same(held, model):
+            self.life.status["attempt"] = self.life.attempt + 1
+            message = f"The resource {wanted.identifier} was changed while its import was prepared; it is prepared anew"
+            raise ChangeRefused(ConditionReason.VALUE_CHANGED, message)
+        raise ChangeFailed(
+            ConditionReason.WOULD_CHANGE_MORE, "The change set does not import the resource and nothing else"
+        )
+
+    def proceed(self, look: LastLook) -> float | None:
+        life = self.life
+        stack = self._stack(life.stack_name())
+        if stack is not None and stack.status == "REVIEW_IN_PROGRESS":
+            return additive.begin(life, self.stacks, look)
+        if life.state is State.CHANGE_SET_READY and (stack is None or stack.status == "DELETE_COMPLETE"):
+            life.start_over(State.PROPOSED, ConditionReason.PROPOSED, "The change set is gone; nothing was done")
+            return 0.0
+        life.enter(State.EXECUTING, ConditionReason.EXECUTING, "AWS makes the change")
+        if stack is None or stack.status == "DELETE_COMPLETE" or stack.status in additive.ROLLED_BACK:
+            additive.rolled_back(life, self.stacks, stack)
+            life.status["steps"] = []
+            return None
+        life.note_stack(stack)
+        if stack.busy:
+            return SOON
+        return self._update(stack)
+
+    def _update(self, stack: Stack) -> float | None:
+        """The second change set, which the same approval covers: it follows the import at once."""
+        life = self.life
+        wanted = recording.desired_in(life.status["steps"][0])
+        update = Update(
+            stack=stack.id,
+            name=f"{life.token}-update",
+            logical_id=LOGICAL_ID,
+            properties=lambda present: desired.laid_over(present, wanted.properties, wanted.keys),
+            names=frozenset(wanted.properties),
+            description=life.object.spec.remediation,
+        )
+        where = stands(self.stacks, stack, update, make=True)
+        if where is Stands.READY:
+            execute(self.stacks, stack, update)
+            return SOON
+        if where is Stands.ROLLED_BACK:
+            additive.rolled_back(life, self.stacks, stack)
+            life.status["steps"] = []
+            return None
+        if where is Stands.DONE:
+            life.note_step(0, madeAt=written(life.clock()))
+            life.made()
+            return 0.0
+        return SOON
+
+    def withdraw(self) -> float | None:
+        life = self.life
+        stack = self._stack(life.stack_name()) if life.stack_name() else None
+        ours = stack is not None and life.owns(stack) and stack.tags.get(MADE_AS) == life.digest
+        if stack is not None and ours and stack.status in STABLE and life.status.get("steps"):
+            life.note_stack(stack)
+            life.enter(State.EXECUTING, ConditionReason.EXECUTING, "AWS makes the change")
+            return 0.0
+        answer = additive.withdraw(life, self.stacks, stack) if life.stack_name() else None
+        if not life.stack_name():
+            life.status["steps"] = []
+        return answer
+
+    def undoable(self) -> bool:
+        return bool(self.life.status.get("stack"))
+
+    def undo_refusal(self) -> tuple[str, str] | None:
+        stack = self._stack(self.life.stack_name())
+        if stack is None or stack.status not in STABLE:
+            return None
+        if self.stacks.drift(stack.id, LOGICAL_ID) == "MODIFIED":
+            return (
+                ConditionReason.VALUE_CHANGED,
+                f"Somebody changed the resource since, which an undo would overwrite: delete the stack {stack.name} to "
+                "release the resource as it is",
+            )
+        return None
+
+    def undo(self) -> float | None:
+        life = self.life
+        stack = self._stack(life.stack_name())
+        if stack is None or stack.status == "DELETE_COMPLETE":
+            life.status["stack"] = {**life.status["stack"], "status": "DELETE_COMPLETE"}
+            if life.status.get("steps"):
+                life.note_step(0, undoneAt=written(life.clock()))
+            life.undone("What was there before is put back, and the resource is nobody's again")
+            return None
+        additive.demand_ours(life, stack)
+        life.note_stack(stack)
+        if stack.busy:
+            return SOON
+        if stack.status not in STABLE:
+            return additive.delete(life, self.stacks, stack)
+        prior = self._note(stack)["Prior"]
+        update = Update(
+            stack=stack.id,
+            name=f"{life.token}-undo",
+            logical_id=LOGICAL_ID,
+            properties=lambda present: desired.put_back(present, prior),
+            names=frozenset(prior),
+            description="What was there before",
+        )
+        where = stands(self.stacks, stack, update, make=True)
+        if where is Stands.DONE:
+            return additive.delete(life, self.stacks, stack)
+        if where is Stands.READY:
+            execute(self.stacks, stack, update)
+        if where is Stands.ROLLED_BACK:
+            raise StackStuck(f"AWS rolled the undo back: {additive.why(self.stacks, stack)}. Undo it in CloudFormation")
+        return SOON
+
+    def departure(self) -> str | None:
+        return additive.departure(self.life, self._stack(self.life.stack_name()))
+
+    def resolved(self) -> bool:
+        return additive.resolved(self.life, self.stacks)
+
+
+def made_for(stacks: Stacks, stack: Stack) -> str:
+    """The name of the remediation that a stack was made for, by its tags or by its template; "" for another's."""
+    if MADE_FOR in stack.tags:
+        return stack.tags[MADE_FOR]
+    note = adoption.note_in(document_of(stacks.template(stack.id)))
+    return str(note.get("Tags", {}).get(MADE_FOR, ""))
+
+
+def _demanded(wanted: Desired | None) -> Desired:
+    if wanted is None:
+        raise ChangeRefused(ConditionReason.FACT_MISSING, "The change says of no resource what it is to become")
+    return wanted

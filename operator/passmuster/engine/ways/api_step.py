@@ -1,0 +1,191 @@
+"""Documented calls for what CloudFormation cannot do: the prior value recorded first, read again right before.
+
+A step is one call that sets one value. Where it stands is told by the value: the prior one, the wanted one, or one that
+somebody else set, which is never overwritten. So a process that dies between call and status makes no second call.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from passmuster.api.conditions import ConditionReason
+from passmuster.api.fields import written
+from passmuster.api.remediation import State
+from passmuster.aws.stacks import Stacks
+from passmuster.aws.steps import Steps
+from passmuster.engine.life import SOON, WAITING, Life
+from passmuster.engine.ways import recording
+from passmuster.engine.ways.course import LastLook
+from passmuster.model.errors import ChangeFailed, ChangeRefused
+from passmuster.remediation.definition import PRIOR, ApiStep, Desired, Operation
+from passmuster.remediation.desired import same
+from passmuster.remediation.rendering import Proposal
+from passmuster.remediation.wording import filled
+
+
+@dataclass(slots=True)
+class ApiSteps:
+    """See `course.Course`."""
+
+    life: Life
+    steps: Steps
+    stacks: Stacks
+
+    def prepare(self, proposal: Proposal) -> float | None:
+        """Reads and records what is there, and is ready; nothing is called yet."""
+        life = self.life
+        self._demand_free(proposal.desired)
+        recorded = []
+        for step in proposal.api:
+            value, ready = self.steps.value(step)
+            if not ready and not same(value, step.wanted):
+                return self._busy()
+            recorded.append(recording.of_step(step, value, needed=not same(value, step.wanted)))
+        life.status["attempt"] = life.attempt
+        life.status["steps"] = recorded
+        life.note_before()
+        life.enter(State.CHANGE_SET_READY, ConditionReason.CHANGE_SET_READY, "What is there now was read and recorded")
+        return 0.0
+
+    def _demand_free(self, wanted: Desired | None) -> None:
+        """Nobody owns the resource, as the proposal says: asked again right before."""
+        if wanted is None:
+            return
+        found = self.stacks.holding(wanted.type, (wanted.identifier, wanted.arn))
+        if found is not None:
+            message = f"The resource {wanted.identifier} belongs to the stack {found.stack} now; it is proposed anew"
+            raise ChangeRefused(ConditionReason.VALUE_CHANGED, message)
+
+    def proceed(self, look: LastLook) -> float | None:
+        """The first step whose value is not there yet; a call is made after the last look, and once."""
+        for number, noted in enumerate(self._noted()):
+            step, prior = recording.step_in(noted), recording.prior_in(noted)
+            if noted.get("needed") is False:
+                continue
+            value, ready = self.steps.value(step)
+            if same(value, step.wanted):
+                if not noted.get("madeAt"):
+                    self.life.note_step(number, madeAt=written(self.life.clock()))
+                continue
+            if not same(value, prior):
+                return self._changed_meanwhile(step, value)
+            if noted.get("madeAt"):
+                return self._awaited(ready=ready)
+            if not ready:
+                return self._busy()
+            return self._call(number, step, prior, look)
+        self.life.made()
+        return 0.0
+
+    def _call(self, number: int, step: ApiStep, prior: Any, look: LastLook) -> float | None:
+        life = self.life
+        seen = look(lambda: None)
+        if not seen.go:
+            return seen.wait
+        value, ready = self.steps.value(step)
+        if not ready or not same(value, prior):
+            return 0.0
+        message = f"AWS is asked to change it: {step.change.service}:{step.change.operation}"
+        life.enter(State.EXECUTING, ConditionReason.EXECUTING, message)
+        life.save()
+        self.steps.call(step.change)
+        life.note_step(number, madeAt=written(life.clock()))
+        life.save()
+        return 0.0
+
+    def _busy(self) -> float:
+        message = "The resource is being changed by somebody: it is waited for"
+        self.life.wait(ConditionReason.AWAITING_RESOURCE, message)
+        return WAITING
+
+    def _awaited(self, *, ready: bool) -> float | None:
+        """The call was taken and the value is not there yet."""
+        life = self.life
+        definition = life.definition
+        since = life.entered(State.EXECUTING) or life.clock()
+        if ready and definition is not None and life.clock() > since + definition.settles:
+            raise ChangeFailed(
+                ConditionReason.STILL_FAILING, "AWS took the call, but the value did not change within its time"
+            )
+        life.wait(ConditionReason.EXECUTING, "AWS took the call; its value is awaited")
+        return SOON
+
+    def _changed_meanwhile(self, step: ApiStep, value: Any) -> float | None:
+        life = self.life
+        if any(one.get("madeAt") for one in self._noted()):
+            raise ChangeFailed(
+                ConditionReason.VALUE_CHANGED,
+                f"Somebody else set what {step.change.service}:{step.change.operation} sets ({_shown(value)}); it is "
+                "left as it is",
+            )
+        message = f"Somebody set another value meanwhile ({_shown(value)}); nothing was done"
+        life.start_over(State.PROPOSED, ConditionReason.VALUE_CHANGED, message)
+        return WAITING
+
+    def withdraw(self) -> float | None:
+        """Nothing is prepared in AWS."""
+        self.life.status["steps"] = []
+        return None
+
+    def undoable(self) -> bool:
+        return any(step.get("madeAt") and not step.get("undoneAt") for step in self._noted())
+
+    def undo_refusal(self) -> tuple[str, str] | None:
+        for noted in self._noted():
+            if not noted.get("madeAt") or noted.get("undoneAt"):
+                continue
+            step = recording.step_in(noted)
+            value, _ = self.steps.value(step)
+            if not same(value, step.wanted) and not same(value, recording.prior_in(noted)):
+                message = f"Somebody set another value since ({_shown(value)}), which is not ours to take back"
+                return ConditionReason.VALUE_CHANGED, f"{message}: set it by hand"
+        return None
+
+    def undo(self) -> float | None:
+        """The inverse calls, last step first, each only while the value is still ours."""
+        life = self.life
+        for number, noted in reversed(list(enumerate(self._noted()))):
+            if not noted.get("madeAt") or noted.get("undoneAt"):
+                continue
+            step, prior = recording.step_in(noted), recording.prior_in(noted)
+            value, ready = self.steps.value(step)
+            if same(value, prior):
+                life.note_step(number, undoneAt=written(life.clock()))
+                continue
+            if not same(value, step.wanted):
+                message = f"Somebody set another value since ({_shown(value)}), which is not ours to take back"
+                raise ChangeFailed(ConditionReason.VALUE_CHANGED, f"{message}: set it by hand")
+            if not ready:
+                return self._busy()
+            if not noted.get("undoCalledAt"):
+                self.steps.call(_inverse(step, prior))
+                life.note_step(number, undoCalledAt=written(life.clock()))
+                life.save()
+                return 0.0
+            return SOON
+        life.undone("What was there before is set again")
+        return None
+
+    def departure(self) -> str | None:
+        return None
+
+    def resolved(self) -> bool:
+        return True
+
+    def _noted(self) -> list[Mapping[str, Any]]:
+        return list(self.life.status.get("steps") or ())
+
+
+def _inverse(step: ApiStep, prior: Any) -> Operation:
+    operation = step.undo if prior is not None or step.undo_absent is None else step.undo_absent
+    return Operation(
+        operation.service, operation.operation, filled(operation.arguments, {PRIOR: prior}), operation.actions
+    )
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 200 else f"{text[:200]}..."

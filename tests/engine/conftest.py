@@ -1,0 +1,144 @@
+"""A small account for the tests of the ways: who owns its log group and its cluster decides how they are changed.
+
+The account has one function with a log group that never forgets, and one cluster without Container Insights. The
+remediation role has exactly the permissions that `passmuster bootstrap role` gives it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from passmuster.cli import offline
+from passmuster.sandbox.accounts import shop, templates
+from passmuster.sandbox.accounts.review import EXTERNAL_ID
+from passmuster.sandbox.simulated_aws import DEFAULT_ACCOUNT, DEFAULT_REGION, SimulatedAWS
+from turns import Clock, World, build, clocked_engine, objects, own_identity
+
+JUDGED = ("workload-logs-retained", "container-insights-enabled")
+GROUP, CLUSTER = "/aws/lambda/pay", "shop"
+ALLOWED = {"allowApiSteps": True, "allowOwnerStackUpdates": True, "gating": "None"}
+
+OWNERS_TEMPLATE: dict[str, Any] = {
+    "Resources": {
+        "PayLogs": {"Type": "AWS::Logs::LogGroup", "Properties": {"LogGroupName": GROUP}},
+        "Cluster": {
+            "Type": "AWS::ECS::Cluster",
+            "Properties": {
+                "ClusterName": CLUSTER,
+                "ClusterSettings": [{"Name": "containerInsights", "Value": "disabled"}],
+            },
+        },
+        "Queue": {"Type": "AWS::SQS::Queue", "Properties": {"VisibilityTimeout": 30}},
+    }
+}
+"""A stack of the account's people that owns both."""
+
+Making = Callable[..., World]
+
+
+@pytest.fixture(scope="module")
+def aws() -> Iterator[SimulatedAWS]:
+    with SimulatedAWS() as running, own_identity(running):
+        account = shop.Account(running, DEFAULT_ACCOUNT, DEFAULT_REGION)
+        trusted = f"arn:aws:iam::{DEFAULT_ACCOUNT}:root"
+        account.deploy("passmuster-access", templates.access(), TrustedPrincipal=trusted, ExternalId=EXTERNAL_ID)
+        function = {
+            "Role": {
+                "Type": "AWS::IAM::Role",
+                "Properties": {"AssumeRolePolicyDocument": _trust("lambda.amazonaws.com")},
+            },
+            "Pay": {
+                "Type": "AWS::Lambda::Function",
+                "Properties": {
+                    "FunctionName": "pay",
+                    "Runtime": "python3.13",
+                    "Handler": "index.handler",
+                    "Role": {"Fn::GetAtt": ["Role", "Arn"]},
+                    "Code": {"ZipFile": "def handler(event, context): return 1"},
+                },
+            },
+        }
+        account.deploy("pay", json.dumps({"Resources": function}))
+        yield running
+
+
+def _trust(service: str) -> dict[str, Any]:
+    allow = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
+    return {"Version": "2012-10-17", "Statement": [allow]}
+
+
+@pytest.fixture(scope="module")
+def engine(aws: SimulatedAWS) -> tuple[offline.Engine, Clock]:
+    return clocked_engine(aws)
+
+
+@pytest.fixture
+def making(aws: SimulatedAWS, engine: tuple[offline.Engine, Clock]) -> Iterator[Making]:
+    """Makes the world of a test after its first turn; `remediation` are the rules of its policy."""
+    made: list[World] = []
+
+    def make(**remediation: Any) -> World:
+        judged, parameters = remediation.pop("judged", JUDGED), remediation.pop("parameters", {})
+        manifests = objects(judged, **{**ALLOWED, **remediation})
+        manifests[-1]["spec"]["checks"]["parameters"] = parameters
+        world = build(aws, engine, manifests)
+        made.append(world)
+        world.turn()
+        aws.requests.clear()
+        return world
+
+    yield make
+    for world in made:
+        world.clean()
+    logs, ecs, stacks = (aws.client(name, DEFAULT_REGION) for name in ("logs", "ecs", "cloudformation"))
+    stacks.delete_stack(StackName="owners")
+    if GROUP in groups(aws):
+        logs.delete_log_group(logGroupName=GROUP)
+    for cluster in ecs.list_clusters()["clusterArns"]:
+        ecs.delete_cluster(cluster=cluster)
+    for world in made:
+        assert world.cluster.faults == []
+
+
+def groups(aws: SimulatedAWS) -> dict[str, int | None]:
+    """The retention of every log group, by name."""
+    found = aws.client("logs", DEFAULT_REGION).describe_log_groups()["logGroups"]
+    return {group["logGroupName"]: group.get("retentionInDays") for group in found}
+
+
+def insights(aws: SimulatedAWS) -> str:
+    found = aws.client("ecs", DEFAULT_REGION).describe_clusters(clusters=[CLUSTER], include=["SETTINGS"])
+    return str(found["clusters"][0]["settings"][0]["value"])
+
+
+@pytest.fixture
+def nobodys(aws: SimulatedAWS) -> None:
+    """A log group and a cluster that somebody clicked together."""
+    aws.client("logs", DEFAULT_REGION).create_log_group(logGroupName=GROUP, tags={"team": "shop"})
+    aws.client("ecs", DEFAULT_REGION).create_cluster(clusterName=CLUSTER)
+
+
+@pytest.fixture
+def owners(aws: SimulatedAWS) -> None:
+    """The same in a stack of the account's people."""
+    deploy(aws, OWNERS_TEMPLATE)
+
+
+def deploy(aws: SimulatedAWS, template: dict[str, Any]) -> None:
+    shop.Account(aws, DEFAULT_ACCOUNT, DEFAULT_REGION).deploy("owners", json.dumps(template))
+
+
+def owners_stack(aws: SimulatedAWS) -> dict[str, Any]:
+    found: dict[str, Any] = aws.client("cloudformation", DEFAULT_REGION).describe_stacks(StackName="owners")["Stacks"][
+        0
+    ]
+    return found
+
+
+def owners_template(aws: SimulatedAWS) -> dict[str, Any]:
+    body = aws.client("cloudformation", DEFAULT_REGION).get_template(StackName="owners")["TemplateBody"]
+    return body if isinstance(body, dict) else json.loads(body)
