@@ -8,16 +8,17 @@ new check or remediation brings its permissions with it, and nothing is granted 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
 from passmuster.inventory.call import Call
-from passmuster.inventory.permissions import granting, parts, policies
+from passmuster.inventory.permissions import actions, granting, parts, policies
 from passmuster.model.errors import UserError
 from passmuster.remediation import template
+from passmuster.remediation.adoption import ADOPTABLE
 from passmuster.remediation.definition import Definition
 
 INSPECTION, REMEDIATION, EVIDENCE = "passmuster-inspection", "passmuster-remediation", "passmuster-evidence"
@@ -31,6 +32,15 @@ NEVER = frozenset({"s3:DeleteObject", "s3:DeleteObjectVersion", "secretsmanager:
 
 _STACK = "arn:${AWS::Partition}:cloudformation:*:${AWS::AccountId}:stack/passmuster-*"
 _MADE = ("role", "policy", "instance-profile")
+_ANY_STACK = (
+    "cloudformation:DescribeStackResources",
+    "cloudformation:DescribeStacks",
+    "cloudformation:DetectStackResourceDrift",
+    "cloudformation:GetTemplate",
+    "cloudformation:ListChangeSets",
+    "cloudformation:ListStacks",
+)
+"""Reads of stacks whoever made them: who owns a resource, and whether its stack may be updated."""
 _OWN_STACKS = (
     "cloudformation:CreateChangeSet",
     "cloudformation:DeleteChangeSet",
@@ -47,10 +57,14 @@ _OWN_STACKS = (
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which roles are asked for. `evidence` is the ARN of the objects that reports are written to, "" for none."""
+    """Which roles are asked for. `evidence` is the ARN of the objects that reports are written to, "" for none.
+
+    With `owner_stacks` the remediation role may also update stacks that the account's people made.
+    """
 
     remediation: bool = False
     evidence: str = ""
+    owner_stacks: bool = False
 
 
 @cache
@@ -61,25 +75,38 @@ def handlers() -> Mapping[str, tuple[str, ...]]:
 
 
 def types_of(definitions: Iterable[Definition]) -> tuple[str, ...]:
-    """The resource types in the templates of these remediations, sorted."""
-    return tuple(
-        sorted(
-            {
-                str(resource["Type"])
-                for definition in definitions
-                if definition.template
-                for resource in template.parsed(definition.template)["Resources"].values()
-            }
-        )
-    )
+    """The resource types in the templates of these remediations and of what they change in place, sorted."""
+    found: set[str] = set()
+    for definition in definitions:
+        if definition.template:
+            resources = template.parsed(definition.template)["Resources"].values()
+            found |= {str(resource["Type"]) for resource in resources}
+        if definition.desired is not None:
+            found.add(definition.desired.type)
+    return tuple(sorted(found))
 
 
-def remediation_statements(definitions: Iterable[Definition]) -> list[dict[str, Any]]:
-    """What the remediation role may do: its own stacks, and through CloudFormation what their resources need.
+def step_actions(definitions: Iterable[Definition]) -> tuple[str, ...]:
+    """The IAM actions of the API steps that these remediations declare, and of their inverse, sorted."""
+    operations = {
+        (operation.service, operation.operation, operation.actions)
+        for definition in definitions
+        for step in definition.api
+        for operation in (step.read, step.change, step.undo, step.undo_absent)
+        if operation is not None
+    }
+    calls = [Call(service, name, actions=given) for service, name, given in operations]
+    return tuple(sorted({action for call in calls for action in actions(call)}))
+
+
+def remediation_statements(definitions: Iterable[Definition], *, owner_stacks: bool = False) -> list[dict[str, Any]]:
+    """What the remediation role may do: its own stacks, through CloudFormation what their resources need, and the
+    calls of API steps.
 
     IAM resources only under names of its own stacks, and nothing to the roles of this file, or a change could widen
     its own permissions.
     """
+    definitions = tuple(definitions)
     known = handlers()
     made = sorted({a for name in types_of(definitions) for a in known.get(name, ())} - NEVER)
     through = {"ForAnyValue:StringEquals": {"aws:CalledVia": ["cloudformation.amazonaws.com"]}}
@@ -90,9 +117,10 @@ def remediation_statements(definitions: Iterable[Definition]) -> list[dict[str, 
         {
             "Sid": "FindStacks",
             "Effect": "Allow",
-            "Action": ["cloudformation:DescribeStacks", "cloudformation:ListStacks"],
+            "Action": list(_ANY_STACK),
             "Resource": "*",
         },
+        *_in_place(definitions, owner_stacks=owner_stacks),
         {
             "Sid": "NeverOurselves",
             "Effect": "Deny",
@@ -115,12 +143,32 @@ def remediation_statements(definitions: Iterable[Definition]) -> list[dict[str, 
     return statements
 
 
+def _in_place(definitions: Sequence[Definition], *, owner_stacks: bool) -> Iterator[dict[str, Any]]:
+    """What changes to resources that exist need beside stacks of our own."""
+    adopted = sorted({d.desired.type for d in definitions if d.desired is not None} & set(ADOPTABLE))
+    if adopted:
+        read = {action for name in adopted for action in handlers().get(name, ()) if _reads(action)}
+        yield {"Sid": "ReadModels", "Effect": "Allow", "Action": "cloudformation:GetResource", "Resource": "*"}
+        yield from granting("Model", sorted(read))
+    yield from granting("Step", step_actions(definitions))
+    if owner_stacks:
+        updates = ("CreateChangeSet", "DeleteChangeSet", "DescribeChangeSet", "ExecuteChangeSet")
+        everything = {"Fn::Sub": "arn:${AWS::Partition}:cloudformation:*:${AWS::AccountId}:stack/*"}
+        named = [f"cloudformation:{name}" for name in updates]
+        yield {"Sid": "OwnerStacks", "Effect": "Allow", "Action": named, "Resource": everything}
+
+
+def _reads(action: str) -> bool:
+    return action.partition(":")[2].startswith(("Describe", "Get", "List"))
+
+
 def role_template(calls: Iterable[Call], definitions: Iterable[Definition], wanted: Wanted) -> dict[str, Any]:
     """The CloudFormation template of the roles: TrustedPrincipal and ExternalId are its parameters."""
     resources: dict[str, Any] = _role("Inspection", INSPECTION, policies(calls), 3600)
     outputs = {"RoleArn": _arn("Inspection", "roleArn of the AWSAccount")}
     if wanted.remediation:
-        resources |= _role("Remediation", REMEDIATION, parts(remediation_statements(definitions)), 3600)
+        statements = remediation_statements(definitions, owner_stacks=wanted.owner_stacks)
+        resources |= _role("Remediation", REMEDIATION, parts(statements), 3600)
         outputs["RemediationRoleArn"] = _arn("Remediation", "remediationRoleArn of the AWSAccount")
     if wanted.evidence:
         write = {"Sid": "Write", "Effect": "Allow", "Action": "s3:PutObject", "Resource": wanted.evidence}

@@ -5,7 +5,7 @@ Used by assess for the plan, by the engine to render, by the command line and by
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -14,9 +14,12 @@ from pathlib import Path
 import yaml
 
 import passmuster
+from passmuster.inventory.call import Call
 from passmuster.model.errors import Unavailable
 from passmuster.model.parameter import Kind, Parameter, Stricter
-from passmuster.remediation.definition import Definition, InvalidRemediation, parse
+from passmuster.remediation import admission, ownership
+from passmuster.remediation.definition import OF_PORTS, Definition, InvalidRemediation
+from passmuster.remediation.reading import parse
 
 STANDING_INPUTS = (
     Parameter(
@@ -52,6 +55,24 @@ class Remediations:
         """The remediations that make a check pass."""
         return tuple(member for member in self if check_id in member.fixes)
 
+    def calls(self, checks: Iterable[str]) -> tuple[Call, ...]:
+        """What must be read beside these checks' own calls, so that their remediations can be proposed."""
+        judged = set(checks)
+        offered = [one for one in self if judged & set(one.fixes)]
+        owners = ownership.CALLS if any(one.in_place for one in offered) else ()
+        asks = {s.partition(".")[0] for one in offered for filling in one.parameters.values() for s in filling.sources}
+        return (*owners, *(admission.CALLS if asks & set(OF_PORTS) else ()))
+
+    def operations(self) -> dict[str, frozenset[str]]:
+        """The operations that the API steps of all remediations declare, by service."""
+        found: dict[str, set[str]] = {}
+        for one in self:
+            for step in one.api:
+                for operation in (step.read, step.change, step.undo, step.undo_absent):
+                    if operation is not None:
+                        found.setdefault(operation.service, set()).add(operation.operation)
+        return {service: frozenset(names) for service, names in found.items()}
+
     def inputs(self) -> tuple[Parameter, ...]:
         """Every input that some remediation asks for, each once, by name; they must agree on its shape."""
         found: dict[str, Parameter] = {}
@@ -77,17 +98,27 @@ def data_folder(name: str) -> Traversable:
 
 
 def read(folder: Traversable) -> Remediations:
-    """Every remediation below `<n-phase>/<name>/` of the folder."""
+    """Every remediation below `<n-phase>/<name>/` of the folder; what git leaves empty behind is none."""
     members = []
     for phase in sorted((p for p in folder.iterdir() if p.is_dir()), key=lambda p: p.name):
-        for entry in sorted((e for e in phase.iterdir() if e.is_dir()), key=lambda e: e.name):
+        for entry in sorted((e for e in phase.iterdir() if e.is_dir() and any(e.iterdir())), key=lambda e: e.name):
             where = f"{phase.name}/{entry.name}"
-            document = yaml.safe_load((entry / "remediation.yaml").read_text())
-            definition = parse(document, (entry / "template.yaml").read_text(), where)
+            definition = _folder(entry, where)
             if definition.name != entry.name or phase.name != f"{definition.phase.order}-{definition.phase.lower()}":
                 raise InvalidRemediation(f"{where}: the folder does not agree with the name and phase inside")
             members.append(definition)
     return Remediations(members)
+
+
+def _folder(entry: Traversable, where: str) -> Definition:
+    texts = {file.name: file.read_text(encoding="utf-8") for file in entry.iterdir() if file.is_file()}
+    if "remediation.yaml" not in texts:
+        raise InvalidRemediation(f"{where}: the folder has no remediation.yaml")
+    try:
+        document = yaml.safe_load(texts.pop("remediation.yaml"))
+    except yaml.YAMLError as error:
+        raise InvalidRemediation(f"{where}: remediation.yaml: it is no YAML: {error}") from error
+    return parse(document, texts.pop("template.yaml", ""), where, dict(sorted(texts.items())))
 
 
 @lru_cache(maxsize=1)

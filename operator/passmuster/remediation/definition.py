@@ -1,12 +1,11 @@
-"""A remediation as its folder describes it: `remediation.yaml` beside `template.yaml`.
+"""A remediation as its folder describes it; `remediation.reading` makes it from the folder's files.
 
-Read by `remediation.catalogue`. A folder is data: everything a person needs to judge a change is in it, and the
-parameters of its template are filled from findings, inputs and the snapshot by the few words that `SOURCES` lists.
+A folder is data: everything a person needs to judge a change is in it, and what differs from account to account is
+filled in from findings, inputs and the snapshot by the few words that `SOURCES` lists.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -15,7 +14,7 @@ from typing import Any
 
 from passmuster.api.remediation import WaitsFor, Way
 from passmuster.model.errors import PassmusterError
-from passmuster.model.parameter import Kind, Parameter, Stricter
+from passmuster.model.parameter import Parameter
 from passmuster.model.verdict import Phase
 
 
@@ -27,7 +26,7 @@ class Target(StrEnum):
 
 
 class Place(StrEnum):
-    """Where the stack is made: the first governed region, the control region, or where the finding is."""
+    """Where the change is made: the first governed region, the control region, or where the finding is."""
 
     HOME = "home"
     CONTROL = "control"
@@ -40,39 +39,133 @@ class InvalidRemediation(PassmusterError):
     reason = "InvalidRemediation"
 
 
-SOURCES = ("inputs", "facts", "zone", "admission", "account")
-"""First words of `from`: a policy's inputs, the finding's facts, the hosted zone of the domain, the security group
-that does not admit a port yet (`admission.443`), the account itself."""
+SOURCES = ("inputs", "facts", "parameters", "zone", "admission", "reachable", "account")
+"""First words of `from`: a policy's inputs, the finding's facts, the parameters of the first check as the policy and
+the account's floors have them, the hosted zone of the domain, the security group that does not admit a port yet
+(`admission.443`), whether the world reaches the port that a fact names (`reachable.securePort`; the change is blocked
+where it does not), the account itself."""
+
+OF_PORTS = ("admission", "reachable")
+"""Those that read what stands in front of a load balancer."""
+
+STANDING_NAMES = ("policy", "namespace", "account", "partition", "region", "key")
+"""Names that every text of a folder may use beside the parameters; `key` is ten hex digits, stable for one change."""
+
+PRIOR = "prior"
+"""The name under which the texts of `undo` find the value that an API step found."""
+
+
+class Shape(StrEnum):
+    """What the value of a parameter is, where it is not only text: `strings` are parted by commas in a fact."""
+
+    STRING = "string"
+    INTEGER = "integer"
+    BOOLEAN = "boolean"
+    STRINGS = "strings"
 
 
 @dataclass(frozen=True, slots=True)
 class Filling:
-    """How one template parameter is filled: a literal with `{policy}`-like names, or the first source that has it.
+    """How one parameter is filled: a literal with `{policy}`-like names, or the first source that has it.
 
-    `optional` sources that have nothing leave the template's default.
+    `optional` sources that have nothing leave the template's default. `round_up` are the values that AWS accepts: the
+    smallest that is not less than the source's is taken.
     """
 
     value: str | None = None
     sources: tuple[str, ...] = ()
     optional: bool = False
+    shape: Shape = Shape.STRING
+    round_up: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class LineItem:
-    """One position of the monthly cost: a key of the price list and how many of it; None: it depends on usage."""
+    """One position of the monthly cost: a key of the price list and how many of it; None: it depends on usage.
+
+    The quantity is multiplied by the number of values that each parameter in `times` has, which may be none.
+    """
 
     key: str
     quantity: float | None
     unless: str | None = None
+    times: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """The desired state of one resource, whoever owns it: the properties of its CloudFormation type to set.
+
+    `identifier` is its physical id in a stack, which is also its identifier in Cloud Control unless `model` gives
+    another; `arn` is where its tags are found. A mapping in `properties` is merged into what is there; so is a list
+    that `keys` names, whose members are told apart by the member given.
+    """
+
+    type: str
+    identifier: str
+    arn: str
+    properties: Mapping[str, Any]
+    keys: Mapping[str, str] = field(default_factory=dict)
+    model: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One operation of AWS with its arguments, under AWS's own names; of a read, the error codes that mean no value."""
+
+    service: str
+    operation: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    actions: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ApiStep:
+    """One documented call, with the read that tells the value before it and the call that brings that value back.
+
+    `value` (JMESPath over the answer of `read`) is the value that the step changes, `absent` what no value stands for,
+    `wanted` what it is after the change; `ready` (JMESPath) must hold before the call, and again before the step
+    counts as settled.
+    """
+
+    read: Operation
+    value: str
+    wanted: Any
+    change: Operation
+    undo: Operation
+    absent: Any = None
+    undo_absent: Operation | None = None
+    ready: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Guide:
+    """The same change by hand: what to do in the console, and with the AWS command line."""
+
+    console: tuple[str, ...]
+    cli: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Hcl:
+    """The same change for Terraform: the type of the resource and the lines of its arguments."""
+
+    resource: str
+    arguments: str
 
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """One remediation of the catalogue; `template` is the text of its CloudFormation template.
+    """One remediation of the catalogue.
 
-    `literals` are words of the template that are replaced before anything else, by text with `{account}`-like names:
-    the fixed names of retained resources, which CloudFormation takes back only where they stand in the template
-    literally.
+    `way` is None where it is decided for each finding, from who owns the resource: a change in place, which is declared
+    once by `desired`, `api`, `guide` and `terraform`; a setting of the account, which no stack can own, has `api` and no
+    `desired`. `template` is the text of an additive stack's template, and
+    `literals` are words of it that are replaced before anything else, by text with `{account}`-like names: the fixed
+    names of retained resources, which CloudFormation takes back only where they stand in the template literally.
+    `each` names a fact that lists several resources, each of which is changed by itself. `achieves` are facts: a
+    finding that still fails and has them counts as done, for a link of a chain that makes no check pass by itself.
     """
 
     name: str
@@ -80,11 +173,13 @@ class Definition:
     description: str
     phase: Phase
     fixes: tuple[str, ...]
-    way: Way
+    way: Way | None
     target: Target
     place: Place
-    template: str
+    template: str = ""
     facts: Mapping[str, str] = field(default_factory=dict)
+    each: str | None = None
+    achieves: Mapping[str, str] = field(default_factory=dict)
     requires: tuple[str, ...] = ()
     inputs: tuple[Parameter, ...] = ()
     parameters: Mapping[str, Filling] = field(default_factory=dict)
@@ -97,88 +192,13 @@ class Definition:
     undo: str = "delete the stack"
     retains: tuple[str, ...] = ()
     literals: Mapping[str, str] = field(default_factory=dict)
+    desired: Desired | None = None
+    api: tuple[ApiStep, ...] = ()
+    guide: Guide | None = None
+    terraform: Hcl | None = None
+    documents: Mapping[str, str] = field(default_factory=dict)
 
-
-_DURATION = re.compile(r"^(\d+)([mhd])$")
-_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
-_REQUIRED = {"name", "title", "description", "phase", "fixes", "way", "target", "place", "risk", "undo", "cost"}
-_KNOWN = _REQUIRED | {
-    "facts",
-    "requires",
-    "inputs",
-    "parameters",
-    "capabilities",
-    "interrupts",
-    "settles",
-    "waitsFor",
-    "retains",
-    "literals",
-}
-
-
-def parse(document: Mapping[str, Any], template: str, where: str) -> Definition:
-    """A definition from the parsed `remediation.yaml`. Raises InvalidRemediation with the key that is wrong."""
-    missing, unknown = _REQUIRED - set(document), set(document) - _KNOWN
-    if missing or unknown:
-        raise InvalidRemediation(f"{where}: missing {sorted(missing)}, unknown {sorted(unknown)}")
-    try:
-        return Definition(
-            name=document["name"],
-            title=document["title"],
-            description=document["description"].strip(),
-            phase=Phase(document["phase"]),
-            fixes=tuple(document["fixes"]),
-            way=Way(document["way"]),
-            target=Target(document["target"]),
-            place=Place(document["place"]),
-            template=template,
-            facts=dict(document.get("facts", {})),
-            requires=tuple(document.get("requires", ())),
-            inputs=tuple(_input(name, spec) for name, spec in document.get("inputs", {}).items()),
-            parameters={name: _filling(spec, where) for name, spec in document.get("parameters", {}).items()},
-            capabilities=tuple(document.get("capabilities", ())),
-            cost=tuple(_line(item) for item in document["cost"]),
-            risk=document["risk"],
-            interrupts=document.get("interrupts", "nothing"),
-            settles=_duration(document.get("settles", "10m")),
-            waits_for=WaitsFor(document.get("waitsFor", "service")),
-            undo=document["undo"],
-            retains=tuple(document.get("retains", ())),
-            literals=dict(document.get("literals", {})),
-        )
-    except (ValueError, TypeError, KeyError) as error:
-        raise InvalidRemediation(f"{where}: {error}") from error
-
-
-def _input(name: str, spec: Mapping[str, Any]) -> Parameter:
-    return Parameter(
-        name=name,
-        kind=Kind(spec.get("kind", "string")),
-        default=None,
-        stricter=Stricter.SAME,
-        description=spec["description"],
-        max_length=spec.get("maxLength", 253),
-    )
-
-
-def _filling(spec: Mapping[str, Any], where: str) -> Filling:
-    if "value" in spec:
-        return Filling(value=str(spec["value"]))
-    given = spec["from"]
-    sources = tuple(given) if isinstance(given, list) else (given,)
-    for source in sources:
-        if source.split(".")[0] not in SOURCES:
-            raise InvalidRemediation(f"{where}: {source} does not begin with one of {', '.join(SOURCES)}")
-    return Filling(sources=sources, optional=bool(spec.get("optional", False)))
-
-
-def _line(item: Mapping[str, Any]) -> LineItem:
-    quantity = item["quantity"]
-    return LineItem(item["key"], None if quantity == "unpriced" else float(quantity), item.get("unless"))
-
-
-def _duration(text: str) -> timedelta:
-    match = _DURATION.match(text)
-    if match is None:
-        raise ValueError(f"a duration is a number with m, h or d, not {text!r}")
-    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+    @property
+    def in_place(self) -> bool:
+        """Whether it changes a resource that exists."""
+        return self.way is None

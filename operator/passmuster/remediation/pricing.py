@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from functools import lru_cache
 from importlib.resources import files
+from math import prod
 
 import yaml
 
@@ -19,18 +20,21 @@ from passmuster.remediation.definition import InvalidRemediation, LineItem
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """One row of the price list; `by_region` overrides `dollars` where a region costs more."""
+    """One row of the price list; `by_region` overrides `dollars` where a region costs more.
+
+    `dollars` is None for what has no single price, such as an instance of whatever class: it is always unpriced.
+    """
 
     key: str
     title: str
     unit: str
-    dollars: Decimal
+    dollars: Decimal | None
     by_region: Mapping[str, Decimal]
     source: str
     as_of: str
 
-    def in_region(self, region: str) -> Decimal:
-        """Dollars per unit in a region."""
+    def in_region(self, region: str) -> Decimal | None:
+        """Dollars per unit in a region; None without a price."""
         return self.by_region.get(region, self.dollars)
 
 
@@ -69,7 +73,7 @@ def prices() -> Mapping[str, Price]:
             key=row["key"],
             title=row["title"],
             unit=row["unit"],
-            dollars=Decimal(str(row["dollars"])),
+            dollars=Decimal(str(row["dollars"])) if "dollars" in row else None,
             by_region={region: Decimal(str(value)) for region, value in row.get("byRegion", {}).items()},
             source=row["source"],
             as_of=str(row["asOf"]),
@@ -87,9 +91,17 @@ def cost(items: Iterable[LineItem], region: str, values: Mapping[str, str]) -> C
         row = prices().get(item.key)
         if row is None:
             raise InvalidRemediation(f"the price list has no {item.key}")
-        if item.quantity is None:
+        price = row.in_region(region)
+        if item.quantity is None or price is None:
             positions.append(Position(row.title, None, None))
-        else:
-            dollars = (row.in_region(region) * Decimal(str(item.quantity))).quantize(Decimal("0.01"), ROUND_HALF_UP)
-            positions.append(Position(row.title, item.quantity, dollars))
+            continue
+        quantity = item.quantity * prod(_count(values.get(parameter)) for parameter in item.times)
+        if quantity:
+            dollars = (price * Decimal(str(quantity))).quantize(Decimal("0.01"), ROUND_HALF_UP)
+            positions.append(Position(row.title, quantity, dollars))
     return Cost(tuple(positions))
+
+
+def _count(value: str | None) -> int:
+    """How many values a parameter has, parted by commas."""
+    return len([one for one in (value or "").split(",") if one.strip()])

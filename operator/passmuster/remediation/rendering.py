@@ -1,4 +1,4 @@
-"""Turns a failing check into one proposed change: parameters filled, resources named, cost added, digest taken.
+"""Turns a failing check into one proposed change: parameters filled, the way decided, cost added, digest taken.
 
 A proposal is an *intent*: everything a person approves. The same facts give the same digest; anything that changes
 what would happen changes it, and with it the approval is void. Called by assess for the plan and by the engine.
@@ -9,8 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import yaml
 
 from passmuster.api.remediation import Way
 from passmuster.inventory.snapshot import Snapshot
@@ -18,11 +22,20 @@ from passmuster.model.finding import Finding
 from passmuster.model.parameter import Value
 from passmuster.model.report import CheckResult, Report
 from passmuster.model.verdict import Status
-from passmuster.remediation import template
-from passmuster.remediation.admission import AdmissionUnread, admits
-from passmuster.remediation.definition import Definition, Filling, Place, Target
+from passmuster.remediation import desired, template
+from passmuster.remediation.admission import AdmissionUnread, NotAdmitted, admits, demand_network, demand_reached
+from passmuster.remediation.adoption import ADOPTABLE
+from passmuster.remediation.definition import ApiStep, Definition, Desired, Filling, Operation, Place, Shape, Target
+from passmuster.remediation.ownership import MARKERS_OF, NOBODY, OwnerKind, Ownership, OwnerUnread, owner_of
 from passmuster.remediation.pricing import Cost, cost
+from passmuster.remediation.wording import filled, said, text
 from passmuster.remediation.zones import ZoneRefused, zone_of
+
+CheckParameters = Mapping[str, Mapping[str, Value]]
+"""The parameters of checks, by check, as the policy and the account's floors have them."""
+
+EXECUTABLE = frozenset({Way.ADDITIVE_STACK, Way.OWNER_STACK, Way.ADOPTION, Way.API_STEP})
+"""The ways that the operator carries out; proposals of the others are shown and never executed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +69,23 @@ class Named:
 
 
 @dataclass(frozen=True, slots=True)
+class Instructions:
+    """The same change for people: steps in the console, commands, and the patch for the tool that owns the resource."""
+
+    console: tuple[str, ...] = ()
+    cli: tuple[str, ...] = ()
+    patch: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Proposal:
     """One change, ready to be shown, approved and made.
 
     `name` is that of the Remediation object, `stack` that of the CloudFormation stack: both stable whatever the intent.
-    `body` is the template's text as it is sent.
-    `subject` is the load balancer that the change is about, where it is about one, else the target.
+    `body` is the template's text as it is sent, "" without one. `desired` and `api` are those of the definition with
+    every name filled in, `owner` who owns the resource, None where the change is not about one that exists.
+    `subject` is the load balancer that the change is about, where it is about one, else the target. `documents` are the
+    folder's further files, filled in, by name.
     """
 
     definition: Definition
@@ -78,8 +102,14 @@ class Proposal:
     changes: tuple[str, ...]
     cost: Cost
     digest: str
-    template_digest: str
+    template_digest: str | None
     blocked: Blocked | None = None
+    way: Way = Way.ADDITIVE_STACK
+    owner: Ownership | None = None
+    desired: Desired | None = None
+    api: tuple[ApiStep, ...] = ()
+    instructions: Instructions = Instructions()
+    documents: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def fixes(self) -> tuple[str, ...]:
@@ -99,6 +129,7 @@ def proposals(
     snapshot: Snapshot,
     owner: Owner,
     inputs: Mapping[str, Value],
+    parameters: CheckParameters | None = None,
 ) -> Iterator[Proposal]:
     """Every change this remediation would make to the account as it was inspected."""
     results = {result.id: result for result in report.checks}
@@ -106,102 +137,298 @@ def proposals(
     if first is None or first.disabled or first.status is not Status.FAIL:
         return
     failures = [f for f in first.failures if _wanted(definition, f)]
+    work = _Work(definition, report, snapshot, owner, inputs, parameters or {})
+    if definition.each is not None:
+        for value, finding in _each(definition.each, failures):
+            yield work.proposal(finding, value)
+        return
     match definition.target:
         case Target.ACCOUNT:
             if failures:
-                yield _proposal(definition, report, snapshot, owner, inputs, failures[0], report.account_id)
+                yield work.proposal(failures[0], report.account_id)
         case Target.FINDING:
             for finding in failures:
-                yield _proposal(definition, report, snapshot, owner, inputs, finding, finding.resource)
+                yield work.proposal(finding, finding.resource)
 
 
 def _wanted(definition: Definition, finding: Finding) -> bool:
     """Whether the finding has every fact the definition asks for; `*` stands for any value."""
-    return all(
-        name in finding.facts and wanted in ("*", finding.facts[name]) for name, wanted in definition.facts.items()
-    )
+    return _has_facts(definition.facts, finding)
 
 
-def _proposal(
-    definition: Definition,
-    report: Report,
-    snapshot: Snapshot,
-    owner: Owner,
-    inputs: Mapping[str, Value],
-    finding: Finding,
-    target: str,
-) -> Proposal:
-    region = {
-        Place.HOME: report.regions[0] if report.regions else snapshot.control_region,
-        Place.CONTROL: snapshot.control_region,
-        Place.FINDING: finding.region,
-    }[definition.place]
-    key = digest_of([owner.cluster, owner.policy_uid, report.account_id, region, definition.name, target])[7:17]
-    plain = re.sub(r"[^A-Za-z0-9-]+", "-", owner.policy)
-    name = f"{owner.policy[:180]}-{definition.name}-{key}"
-    stack = f"passmuster-{plain[:60]}-{definition.name}-{key}"
-    blocked: Blocked | None = None
-    values: dict[str, str] = {}
-    sources = _Sources(report, snapshot, owner, inputs, finding, region, key)
-    for parameter, filling in definition.parameters.items():
-        try:
-            value = sources.fill(filling)
-        except _Missing as missing:
-            blocked = blocked or missing.blocked
-            continue
-        if value is not None:
-            values[parameter] = value
-    tags = {str(k): str(v) for k, v in sorted((inputs.get("tags") or {}).items())}
-    body = definition.template
-    for word, text in definition.literals.items():
-        body = body.replace(word, sources.named(text))
-    changes = template.changes(body, values)
-    price = cost(definition.cost, region, values)
-    findings = tuple(sorted(_named(definition, report, finding), key=lambda n: (n.check, n.region, n.resource)))
-    template_digest = digest_of(body)
-    digest = digest_of(
-        {
+def _has_facts(wanted: Mapping[str, str], finding: Finding) -> bool:
+    facts = finding.facts
+    return all(facts.get(name) == value or (value == "*" and bool(facts.get(name))) for name, value in wanted.items())
+
+
+def _each(fact: str, failures: Sequence[Finding]) -> Iterator[tuple[str, Finding]]:
+    """Every resource that the fact lists, once for each region, with a finding whose fact is that resource alone."""
+    seen: set[tuple[str, str]] = set()
+    for finding in failures:
+        for value in listed(finding.facts[fact]):
+            if (finding.region, value) not in seen:
+                seen.add((finding.region, value))
+                yield value, replace(finding, facts={**finding.facts, fact: value})
+
+
+def listed(fact: str) -> list[str]:
+    """The values of a fact that lists several."""
+    return [value.strip() for value in fact.split(",") if value.strip()]
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What the changes of one remediation are made from."""
+
+    definition: Definition
+    report: Report
+    snapshot: Snapshot
+    owner: Owner
+    inputs: Mapping[str, Value]
+    parameters: CheckParameters
+
+    def proposal(self, finding: Finding, target: str) -> Proposal:
+        """One change for one finding."""
+        definition, report, owner = self.definition, self.report, self.owner
+        region = {
+            Place.HOME: report.regions[0] if report.regions else self.snapshot.control_region,
+            Place.CONTROL: self.snapshot.control_region,
+            Place.FINDING: finding.region,
+        }[definition.place]
+        key = digest_of([owner.cluster, owner.policy_uid, report.account_id, region, definition.name, target])[7:17]
+        plain = re.sub(r"[^A-Za-z0-9-]+", "-", owner.policy)
+        values, blocked = self._values(finding, region, key)
+        known = {**self._standing(region, key), **values}
+        change = self._change(region, known, f"passmuster-{plain[:60]}-{definition.name}-{key}")
+        tags = {str(k): str(v) for k, v in sorted((self.inputs.get("tags") or {}).items())}
+        texts = {name: said(value) for name, value in values.items()}
+        price = cost(definition.cost, region, texts)
+        findings = tuple(sorted(self._named(finding, target), key=lambda n: (n.check, n.region, n.resource)))
+        intent: dict[str, Any] = {
             "remediation": definition.name,
-            "way": definition.way.value,
+            "way": change.way.value,
             "account": report.account_id,
             "region": region,
             "target": target,
             "findings": [[n.check, n.region, n.resource] for n in findings],
-            "template": template_digest,
-            "parameters": values,
+            "template": change.template_digest,
+            "parameters": texts,
             "tags": tags,
-            "changes": list(changes),
+            "changes": list(change.words),
             "capabilities": list(definition.capabilities),
             "monthly": str(price.monthly),
         }
-    )
-    return Proposal(
-        definition=definition,
-        name=name,
-        stack=stack,
-        account_id=report.account_id,
-        region=region,
-        target=target,
-        subject=finding.facts.get("loadBalancerArn", target),
-        findings=findings,
-        parameters=values,
-        tags=tags,
-        body=body,
-        changes=changes,
-        cost=price,
-        digest=digest,
-        template_digest=template_digest,
-        blocked=blocked,
+        if change.owner is not None:
+            intent["owner"] = asdict(change.owner)
+            intent["desired"] = asdict(change.desired) if change.desired is not None else None
+            intent["api"] = [asdict(step) for step in change.api] if change.way is Way.API_STEP else []
+        return Proposal(
+            definition=definition,
+            name=f"{owner.policy[:180]}-{definition.name}-{key}",
+            stack=change.stack,
+            account_id=report.account_id,
+            region=region,
+            target=target,
+            subject=finding.facts.get("loadBalancerArn", target),
+            findings=findings,
+            parameters=texts,
+            tags=tags,
+            body=change.body,
+            changes=change.words,
+            cost=price,
+            digest=digest_of(intent),
+            template_digest=change.template_digest,
+            blocked=blocked or change.blocked,
+            way=change.way,
+            owner=change.owner,
+            desired=change.desired,
+            api=change.api,
+            instructions=change.instructions,
+            documents={name: text(body, known) for name, body in definition.documents.items()},
+        )
+
+    def _standing(self, region: str, key: str) -> dict[str, Any]:
+        """The names that every text may use."""
+        return {
+            "policy": re.sub(r"[^A-Za-z0-9-]+", "-", self.owner.policy),
+            "namespace": self.owner.namespace,
+            "account": self.report.account_id,
+            "partition": self.snapshot.partition,
+            "region": region,
+            "key": key,
+        }
+
+    def _values(self, finding: Finding, region: str, key: str) -> tuple[dict[str, Any], Blocked | None]:
+        """The parameters in their kinds, and what is in the way of the first that could not be filled."""
+        checked = self.parameters.get(self.definition.fixes[0], {})
+        sources = _Sources(self.report, self.snapshot, self.inputs, checked, finding, self._standing(region, key))
+        values: dict[str, Any] = {}
+        blocked: Blocked | None = None
+        for parameter, filling in self.definition.parameters.items():
+            try:
+                value = sources.fill(filling)
+            except _Missing as missing:
+                blocked = blocked or missing.blocked
+                continue
+            if value is not None:
+                values[parameter] = value
+        return values, blocked
+
+    def _change(self, region: str, known: Mapping[str, Any], stack: str) -> _Change:
+        definition = self.definition
+        if definition.template:
+            body = definition.template
+            for word, replacement in definition.literals.items():
+                body = body.replace(word, text(replacement, known))
+            texts = {name: said(value) for name, value in known.items() if name in definition.parameters}
+            way = definition.way or Way.ADDITIVE_STACK
+            words = template.changes(body, texts)
+            guide = self._instructions(known, "")
+            return _Change(way, stack, words, body=body, template_digest=digest_of(body), instructions=guide)
+        if definition.desired is not None:
+            return self._in_place(definition.desired, region, known, stack)
+        guide = self._instructions(known, "")
+        if not definition.api:
+            return _Change(Way.GUIDE, stack, (), instructions=guide)
+        api = tuple(_filled_step(step, known) for step in definition.api)
+        return _Change(Way.API_STEP, stack, tuple(_calls(api)), owner=NOBODY, api=api, instructions=guide)
+
+    def _in_place(self, declared: Desired, region: str, known: Mapping[str, Any], stack: str) -> _Change:
+        """A change to a resource that exists: who owns it decides the way."""
+        wanted = Desired(
+            type=declared.type,
+            identifier=text(declared.identifier, known),
+            arn=text(declared.arn, known),
+            properties=filled(declared.properties, known),
+            keys=declared.keys,
+            model=None if declared.model is None else text(declared.model, known),
+        )
+        markers = self.parameters.get(MARKERS_OF, {}).get("terraformTags") or {}
+        try:
+            owner = owner_of(self.snapshot, region, wanted.type, wanted.identifier, wanted.arn, markers)
+        except OwnerUnread as unread:
+            blocked = Blocked("OwnerUnread", f"{unread}; without it nothing is changed")
+            guide = self._instructions(known, "")
+            return _Change(Way.GUIDE, stack, (), owner=NOBODY, desired=wanted, instructions=guide, blocked=blocked)
+        if owner.name == stack:
+            owner = NOBODY  # adopted by this very change
+        api = tuple(_filled_step(step, known) for step in self.definition.api)
+        way = _way_of(owner, wanted.type, bool(api))
+        return _Change(
+            way=way,
+            stack=owner.name if way is Way.OWNER_STACK else stack,
+            words=tuple(_in_words(way, owner, wanted, api, stack)),
+            owner=owner,
+            desired=wanted,
+            api=api,
+            instructions=self._instructions(known, self._patch(way, owner, wanted, known)),
+        )
+
+    def _patch(self, way: Way, owner: Ownership, wanted: Desired, known: Mapping[str, Any]) -> str:
+        if way is Way.OWNER_STACK:
+            resource = {owner.logical_id or "LogicalId": {"Properties": dict(wanted.properties)}}
+            return yaml.safe_dump({"Resources": resource}, sort_keys=False, default_flow_style=False)
+        hcl = self.definition.terraform
+        if hcl is None or way is not Way.PATCH:
+            return ""
+        quoted = {name: said(value).replace('"', '\\"').replace("${", "$${") for name, value in known.items()}
+        lines = text(hcl.arguments, quoted).splitlines()
+        indented = "\n".join(f"  {line}" if line else "" for line in lines)
+        return f'resource "{hcl.resource}" "..." {{\n{indented}\n}}\n'
+
+    def _instructions(self, known: Mapping[str, Any], patch: str) -> Instructions:
+        guide = self.definition.guide
+        if guide is None:
+            return Instructions(patch=patch)
+        quoted = {name: shlex.quote(said(value)) for name, value in known.items()}
+        return Instructions(
+            console=tuple(text(line, known) for line in guide.console),
+            cli=tuple(text(line, quoted) for line in guide.cli),
+            patch=patch,
+        )
+
+    def _named(self, finding: Finding, target: str) -> Iterator[Named]:
+        """The finding that led here, and every other failure that the change ends with it."""
+        definition = self.definition
+        if definition.each is not None:
+            for failure in _failures(self.report, definition.fixes[0]):
+                if failure.region == finding.region and target in listed(failure.facts.get(definition.each, "")):
+                    yield Named(definition.fixes[0], failure.region, failure.resource)
+        else:
+            yield Named(definition.fixes[0], finding.region, finding.resource)
+        for check_id in definition.fixes[1:]:
+            for failure in _failures(self.report, check_id):
+                if definition.target is Target.ACCOUNT or failure.resource == finding.resource:
+                    yield Named(check_id, failure.region, failure.resource)
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """What a proposal would do, by its way."""
+
+    way: Way
+    stack: str
+    words: tuple[str, ...]
+    body: str = ""
+    template_digest: str | None = None
+    owner: Ownership | None = None
+    desired: Desired | None = None
+    api: tuple[ApiStep, ...] = ()
+    instructions: Instructions = Instructions()
+    blocked: Blocked | None = None
+
+
+def _way_of(owner: Ownership, kind: str, has_api: bool) -> Way:
+    match owner.kind:
+        case OwnerKind.STACK:
+            return Way.OWNER_STACK
+        case OwnerKind.TOOL:
+            return Way.PATCH
+        case OwnerKind.NOBODY:
+            if kind in ADOPTABLE:
+                return Way.ADOPTION
+            return Way.API_STEP if has_api else Way.GUIDE
+
+
+def _in_words(way: Way, owner: Ownership, wanted: Desired, api: Sequence[ApiStep], stack: str) -> Iterator[str]:
+    """The change, line by line: + adds, ~ changes, - removes."""
+    properties = "; ".join(desired.in_words(wanted.properties, wanted.keys))
+    line = f"~ {wanted.type} {wanted.identifier}: {properties}"
+    match way:
+        case Way.ADOPTION:
+            yield f"+ AWS::CloudFormation::Stack {stack} adopts the resource, which stays when the stack is deleted"
+            yield line
+        case Way.API_STEP:
+            yield from _calls(api)
+        case Way.OWNER_STACK:
+            place = f"resource {owner.logical_id} of the stack {owner.name}" if owner.logical_id else owner.name
+            yield f"{line} (in the template: {place})"
+        case _:
+            yield line
+
+
+def _calls(api: Sequence[ApiStep]) -> Iterator[str]:
+    for step in api:
+        arguments = json.dumps(step.change.arguments, sort_keys=True)
+        yield f"~ {step.change.service}:{step.change.operation} {arguments}"
+
+
+def _filled_step(step: ApiStep, known: Mapping[str, Any]) -> ApiStep:
+    escaped = {name: said(value).replace("\\", "\\\\").replace("'", "\\'") for name, value in known.items()}
+    return ApiStep(
+        read=_filled_operation(step.read, known),
+        value=text(step.value, escaped),
+        wanted=filled(step.wanted, known),
+        change=_filled_operation(step.change, known),
+        undo=_filled_operation(step.undo, known),
+        absent=filled(step.absent, known),
+        undo_absent=None if step.undo_absent is None else _filled_operation(step.undo_absent, known),
+        ready=None if step.ready is None else text(step.ready, escaped),
     )
 
 
-def _named(definition: Definition, report: Report, finding: Finding) -> Iterator[Named]:
-    """The finding that led here, and every other failure that the change ends with it."""
-    yield Named(definition.fixes[0], finding.region, finding.resource)
-    for check_id in definition.fixes[1:]:
-        for failure in _failures(report, check_id):
-            if definition.target is Target.ACCOUNT or failure.resource == finding.resource:
-                yield Named(check_id, failure.region, failure.resource)
+def _filled_operation(operation: Operation, known: Mapping[str, Any]) -> Operation:
+    return replace(operation, arguments=filled(operation.arguments, known))
 
 
 def _failures(report: Report, check_id: str) -> tuple[Finding, ...]:
@@ -214,15 +441,15 @@ class _Sources:
 
     report: Report
     snapshot: Snapshot
-    owner: Owner
     inputs: Mapping[str, Value]
+    checked: Mapping[str, Value]
     finding: Finding
-    region: str
-    key: str
+    standing: Mapping[str, Any]
 
-    def fill(self, filling: Filling) -> str | None:
+    def fill(self, filling: Filling) -> Any:
+        """The value in its kind; None where an optional one is not there. Raises _Missing."""
         if filling.value is not None:
-            return self.named(filling.value)
+            return _shaped(filling, text(filling.value, self.standing))
         refused: Blocked | None = None
         for source in filling.sources:
             try:
@@ -232,24 +459,23 @@ class _Sources:
                 continue
             except AdmissionUnread as error:
                 raise _Missing(Blocked("FactMissing", str(error))) from error
+            except NotAdmitted as error:
+                raise _Missing(Blocked("PortNotAdmitted", str(error))) from error
             if value not in (None, ""):
-                return str(value)
+                return _shaped(filling, value)
         if filling.optional:
             return None
         raise _Missing(refused or self._unfilled(filling))
-
-    def named(self, text: str) -> str:
-        """Text with the names of this proposal in place of {policy}, {account}, {region} and {key}."""
-        policy = re.sub(r"[^A-Za-z0-9-]+", "-", self.owner.policy)
-        return text.format(policy=policy, account=self.report.account_id, region=self.region, key=self.key)
 
     def _from(self, source: str) -> Value:
         head, _, name = source.partition(".")
         readers: dict[str, Callable[[], Value]] = {
             "inputs": lambda: self.inputs.get(name),
             "facts": lambda: self.finding.facts.get(name),
+            "parameters": lambda: self.checked.get(name),
             "zone": lambda: self._zone(name),
             "admission": lambda: self._admission(int(name)),
+            "reachable": lambda: self._reachable(name),
             "account": lambda: {"id": self.report.account_id, "partition": self.snapshot.partition}[name],
         }
         return readers[head]()
@@ -263,10 +489,20 @@ class _Sources:
 
     def _admission(self, port: int) -> Value:
         """The group that must be opened for the port; None where there is no group or it is open already."""
-        group = self.finding.facts.get("securityGroupId")
-        if group is None or admits(self.snapshot, self.finding.region, group, port):
+        facts, region = self.finding.facts, self.finding.region
+        group = facts.get("securityGroupId")
+        demand_network(self.snapshot, region, facts.get("loadBalancerArn", ""), port)
+        if group is None or admits(self.snapshot, region, group, port):
             return None
         return group
+
+    def _reachable(self, fact: str) -> Value:
+        """`true` where the world reaches the port that a fact names; raises NotAdmitted where it does not."""
+        port = self.finding.facts.get(fact, "")
+        if not port.isdigit():
+            return None
+        demand_reached(self.snapshot, self.finding.region, self.finding.facts.get("loadBalancerArn", ""), int(port))
+        return "true"
 
     def _unfilled(self, filling: Filling) -> Blocked:
         inputs = [s.partition(".")[2] for s in filling.sources if s.startswith("inputs.")]
@@ -275,6 +511,34 @@ class _Sources:
         if inputs:
             return Blocked("InputMissing", f"set spec.remediation.inputs.{inputs[0]} in the policy")
         return Blocked("FactMissing", f"the account does not tell {' or '.join(filling.sources)}; do this one by hand")
+
+
+def _shaped(filling: Filling, value: Any) -> Any:
+    """A value in the kind that the folder asks for. Raises _Missing where it is not of that kind."""
+    try:
+        match filling.shape:
+            case Shape.STRING:
+                return said(value)
+            case Shape.INTEGER:
+                return _rounded(filling, int(said(value)))
+            case Shape.BOOLEAN:
+                return {"true": True, "false": False}[said(value).lower()]
+            case Shape.STRINGS:
+                return list(value) if isinstance(value, (list, tuple)) else listed(str(value))
+    except (KeyError, ValueError) as error:
+        raise _Missing(
+            Blocked("FactMissing", f"{value!r} is not of kind {filling.shape}; do this one by hand")
+        ) from error
+
+
+def _rounded(filling: Filling, number: int) -> int:
+    """The smallest value that AWS accepts and that is not less."""
+    if not filling.round_up:
+        return number
+    enough = [one for one in filling.round_up if one >= number]
+    if not enough:
+        raise ValueError(f"{number} is more than AWS offers")
+    return enough[0]
 
 
 def awaited(proposal: Proposal, results: Mapping[str, CheckResult]) -> tuple[str, ...]:
@@ -321,5 +585,22 @@ def fixed(named: Named, result: CheckResult | None) -> bool:
     )
 
 
-EXECUTABLE = frozenset({Way.ADDITIVE_STACK})
-"""The ways this release carries out; proposals of other ways are shown and never executed."""
+def done(named: Named, result: CheckResult | None, definition: Definition | None, target: str | None) -> bool:
+    """Whether a change has done its part for a finding: it passes, or the change achieved what it can for it.
+
+    A link of a chain is done when the finding has the facts that it achieves; a change to one of several resources that
+    a finding lists, when the finding no longer lists that one.
+    """
+    if fixed(named, result):
+        return True
+    if result is None or result.disabled or definition is None:
+        return False
+    same = [f for f in result.findings if f.resource == named.resource and f.region == named.region]
+    if not same or any(f.status not in (Status.FAIL, Status.PASS) for f in same):
+        return False
+    failing = [f for f in same if f.status is Status.FAIL]
+    if definition.achieves:
+        return all(_has_facts(definition.achieves, f) for f in failing)
+    return definition.each is not None and all(
+        f.facts.get(definition.each) and target not in listed(f.facts[definition.each]) for f in failing
+    )

@@ -156,8 +156,8 @@ def obtain(say: Say, archives: Mapping[str, Archive] = ARCHIVES) -> Binaries:
     if found := find():
         return found
     try:
-        cache = _writable_cache()
-        with _locked(cache, say):
+        cache = writable_cache()
+        with locked(cache, say):
             return find() or _fetch_or_build(cache, archives, say)
     except OSError as error:
         raise BinariesUnavailable(
@@ -174,12 +174,13 @@ def _fetch_or_build(cache: Path, archives: Mapping[str, Archive], say: Say) -> B
         return _build(cache, str(reason), say)
 
 
-def _executable(path: Path) -> Path | None:
+def executable(path: Path) -> Path | None:
+    """The path, if this user may execute what is there."""
     return path if path.is_file() and os.access(path, os.X_OK) else None
 
 
 def _together(kube_apiserver: Path, etcd: Path) -> Binaries:
-    kubectl = _executable(kube_apiserver.parent / "kubectl")
+    kubectl = executable(kube_apiserver.parent / "kubectl")
     if kubectl is None and (on_path := shutil.which("kubectl")):
         kubectl = Path(on_path)
     return Binaries(kube_apiserver.absolute(), etcd.absolute(), kubectl.absolute() if kubectl else None)
@@ -187,13 +188,13 @@ def _together(kube_apiserver: Path, etcd: Path) -> Binaries:
 
 def _first_in(folders: list[Path]) -> Binaries | None:
     for folder in folders:
-        kube_apiserver, etcd = _executable(folder / "kube-apiserver"), _executable(folder / "etcd")
+        kube_apiserver, etcd = executable(folder / "kube-apiserver"), executable(folder / "etcd")
         if kube_apiserver and etcd:
             return _together(kube_apiserver, etcd)
     return None
 
 
-def _cache() -> Path | None:
+def cache_folder() -> Path | None:
     """The folder of all versions; None where the user has neither XDG_CACHE_HOME nor a home."""
     configured = os.environ.get("XDG_CACHE_HOME", "")
     if Path(configured).is_absolute():
@@ -205,12 +206,13 @@ def _cache() -> Path | None:
 
 
 def _cached() -> list[Path]:
-    cache = _cache()
+    cache = cache_folder()
     return [cache / BUILT, cache / FETCHED] if cache else []
 
 
-def _writable_cache() -> Path:
-    cache = _cache()
+def writable_cache() -> Path:
+    """The folder of all versions, made if it is not there; raises OSError where it cannot be."""
+    cache = cache_folder()
     if cache is None:
         raise FileNotFoundError("this user has no home folder")
     cache.mkdir(parents=True, exist_ok=True)
@@ -218,13 +220,13 @@ def _writable_cache() -> Path:
 
 
 @contextlib.contextmanager
-def _locked(cache: Path, say: Say) -> Iterator[None]:
+def locked(cache: Path, say: Say, what: str = "kube-apiserver and etcd") -> Iterator[None]:
     """One fetch or build at a time. The lock ends with its process, so that a crash cannot leave it behind."""
     with (cache / "lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say("Another process is fetching or building kube-apiserver and etcd; waiting for it.")
+            say(f"Another process is fetching or building {what}; waiting for it.")
             fcntl.flock(lock, fcntl.LOCK_EX)
         for interrupted in cache.glob(f"{_FILLING}*"):
             shutil.rmtree(interrupted, ignore_errors=True)
@@ -232,7 +234,7 @@ def _locked(cache: Path, say: Say) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _filling(folder: Path) -> Iterator[Path]:
+def fresh_folder(folder: Path) -> Iterator[Path]:
     """A fresh folder that becomes `folder` when the block ends well, and disappears when it does not."""
     filling = Path(tempfile.mkdtemp(prefix=_FILLING, dir=folder.parent))
     try:
@@ -272,7 +274,7 @@ def _fetch(cache: Path, archives: Mapping[str, Archive], say: Say) -> Binaries:
     started = time.monotonic()
     say(f"Fetching {archive.url} (about 50 MB, usually seconds).")
     folder = cache / FETCHED
-    with _filling(folder) as filling, tempfile.TemporaryFile(dir=filling) as packed:
+    with fresh_folder(folder) as filling, tempfile.TemporaryFile(dir=filling) as packed:
         try:
             checksum = _download(archive.url, packed, say)
         except (OSError, http.client.HTTPException) as error:
@@ -353,7 +355,7 @@ def _build(cache: Path, why_not_fetched: str, say: Say) -> Binaries:
     started = time.monotonic()
     say(f"Building Kubernetes {KUBERNETES} and etcd {ETCD} once with {version}; the first time takes about 5 minutes.")
     folder = cache / BUILT
-    with _filling(folder) as filling, tempfile.TemporaryDirectory(prefix="passmuster-toolchain-") as temporary:
+    with fresh_folder(folder) as filling, tempfile.TemporaryDirectory(prefix="passmuster-toolchain-") as temporary:
         # A copy, because the package may be installed read-only and go wants to write beside go.mod.
         module = Path(temporary) / "module"
         module.mkdir()

@@ -123,16 +123,20 @@ def _database(view: View, database: Row, minimum: int, now: datetime) -> Finding
         return unknown(database.origin, arn, message, Reason.IN_TRANSIT, observed=status(database), expected=expected)
     days = database.get("BackupRetentionPeriod") or 0
     observed = f"kept {days} days" if days else "no automated backups"
+    key = "DBInstanceIdentifier" if "DBInstanceArn" in database else "DBClusterIdentifier"
+    facts = {"kind": "database" if key == "DBInstanceIdentifier" else "cluster", key: database[key]}
     if days < minimum:
         message = f"The automated backups of the {name} are {'kept too short' if days else 'off'}"
-        return failed(database.origin, arn, message, observed=observed, expected=expected)
+        found = facts | {"missing": "retention"}
+        return failed(database.origin, arn, message, observed=observed, expected=expected, facts=found)
     if status(database) in STOPPED:
         warning = f"the {name} is stopped, so no backup is taken"
         message = f"The {name} is backed up while it runs"
         return passed(database.origin, arn, message, observed=observed, expected=expected, warnings=(warning,))
     if not _is_young(database, now) and not _backed_up_lately(view, database, now):
         message = f"The latest automated backup of the {name} is missing or older than 26 hours"
-        return failed(database.origin, arn, message, observed=f"{observed}, none of late", expected=expected)
+        observed, found = f"{observed}, none of late", facts | {"missing": "backup"}
+        return failed(database.origin, arn, message, observed=observed, expected=expected, facts=found)
     return passed(database.origin, arn, f"The {name} is backed up", observed=observed, expected=expected)
 
 
@@ -185,7 +189,8 @@ def _table(view: View, table: Row, arn: str, minimum: int, now: datetime) -> Ite
     observed = f"point-in-time recovery {state}"
     if state != "ENABLED":
         message = f"Point-in-time recovery of the {name} is off"
-        yield failed(backups.origin, arn, message, observed=observed, expected=expected)
+        facts = {"kind": "table", "missing": "recovery", "TableName": str(table.data)}
+        yield failed(backups.origin, arn, message, observed=observed, expected=expected, facts=facts)
     elif latest is not None and not _is_fresh(latest, now):
         message = f"The {name} cannot be restored to any time in the last 26 hours"
         yield failed(backups.origin, arn, message, observed="latest restorable time is stale", expected=expected)
@@ -229,7 +234,8 @@ def _file_system(view: View, file_system: Row) -> Finding:
         return unknown(origin, arn, message, Reason.IN_TRANSIT, observed=observed, expected=expected)
     if status != "ENABLED":
         message = f"The {name} has no automatic backups"
-        return failed(origin, arn, message, observed=observed, expected=expected)
+        facts = {"kind": "file-system", "missing": "policy", "FileSystemId": file_system["FileSystemId"]}
+        return failed(origin, arn, message, observed=observed, expected=expected, facts=facts)
     return passed(origin, arn, f"The {name} is backed up", observed=observed, expected=expected)
 
 
@@ -261,5 +267,6 @@ def _cache(view: View, cache: Row) -> Finding:
         return unknown(cache.origin, arn, message, Reason.IN_TRANSIT, observed=str(state), expected=expected)
     if days < 1:
         message = f"No automatic snapshots of the {name} are taken"
-        return failed(cache.origin, arn, message, observed="no automatic snapshots", expected=expected)
+        facts = {"kind": kind, "missing": "snapshots", key: cache[key]}
+        return failed(cache.origin, arn, message, observed="no automatic snapshots", expected=expected, facts=facts)
     return passed(cache.origin, arn, f"The {name} is backed up", observed=observed, expected=expected)

@@ -119,15 +119,10 @@ def _judged(store: _Store, copies: _Copies) -> Iterator[Finding]:
         message = f"The {store.name} is replicated to a bucket of another account, whose region cannot be told"
         yield unknown(store.origin, store.arn, message, Reason.PARTIAL, expected=EXPECTED)
     elif not store.is_copy():
-        message = f"The {store.name} has no copy in another region"
-        facts = {
-            "resourceArn": store.arn,
-            "store": store.name.rpartition(" ")[0],
-            "name": store.name.rpartition(" ")[2],
-        }
-        yield failed(
-            store.origin, store.arn, message, observed="no copy in another region", expected=EXPECTED, facts=facts
-        )
+        kind, _, name = store.name.rpartition(" ")
+        facts, observed = {"store": kind, "name": name}, "no copy in another region"
+        message = f"The {store.name} has {observed}"
+        yield failed(store.origin, store.arn, message, observed=observed, expected=EXPECTED, facts=facts)
 
 
 def _region(arn: str) -> str:

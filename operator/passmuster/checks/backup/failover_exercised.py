@@ -73,7 +73,7 @@ def failover_exercised(view: View, parameters: Parameters, evidence: Evidence) -
 
 
 def _facts(view: View) -> dict[str, str]:
-    """What an experiment could make fail over: a database with a standby, else a cluster with a reader, else a service."""
+    """What an experiment could make fail over: a database with a standby, a cluster with a reader, or a service."""
     for database in seen(view.rows(DB_INSTANCES)):
         if database.get("MultiAZ") and is_rds(database) and not database.get("DBClusterIdentifier"):
             return {"target": "database", "databaseArn": str(database["DBInstanceArn"])}

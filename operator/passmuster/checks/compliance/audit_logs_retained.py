@@ -20,6 +20,7 @@ from passmuster.model.parameter import Kind, Parameter, Parameters, Stricter
 from passmuster.model.verdict import Category, Phase, Severity
 
 BLOCKS = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
+PRIVATE = "blocks public access"
 AN_ID = re.compile(r"o-[a-z0-9]+|\d{12}|aws-account-id=.*")
 DELETIONS = ("s3:deleteobject", "s3:deleteobjectversion")
 EXEMPTING = ("aws:principal", "aws:userid", "aws:username")
@@ -130,14 +131,15 @@ class _Bucket:
                 "protects them from deletion": lambda: any_of(
                     self._is_locked, lambda: all_of(self._is_versioned, self._denies_deletion)
                 ),
-                "blocks public access": lambda: any_of(self._is_private, self._is_private_by_account),
+                PRIVATE: lambda: any_of(self._is_private, self._is_private_by_account),
             }
         )
         expected = f"kept {least} days, protected from deletion, public access blocked"
         if missing:
             message = f"The bucket {self._name} does not meet: {', '.join(missing)}"
             observed = ", ".join(f"not: {phrase}" for phrase in missing)
-            facts = {"BucketName": self._name}
+            facts = {"BucketName": self._name, "PublicAccess": "open" if PRIVATE in missing else "blocked"}
+            facts |= {"Days": str(least)} | ({"missing": ", ".join(lasting)} if (lasting := _without(missing)) else {})
             return failed(self._row.origin, arn, message, observed=observed, expected=expected, facts=facts)
         message = f"The bucket {self._name} keeps audit logs and protects them"
         return passed(self._row.origin, arn, message, observed=expected, expected=expected)
@@ -178,6 +180,11 @@ class _Bucket:
 
     def _is_private_by_account(self) -> bool:
         return _blocks_all(self._view.row(ACCOUNT_ACCESS))
+
+
+def _without(missing: list[str]) -> list[str]:
+    """What the bucket lacks beside being private."""
+    return [phrase for phrase in missing if phrase != PRIVATE]
 
 
 def _blocks_all(row: Row | None) -> bool:

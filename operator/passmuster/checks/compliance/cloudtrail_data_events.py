@@ -10,6 +10,7 @@ from passmuster.inventory.operations.cloudtrail import (
     EVENT_SELECTORS,
     TRAIL_STATUS,
     TRAILS,
+    change_facts,
     contenders,
     demand_best_trail,
 )
@@ -70,10 +71,10 @@ def cloudtrail_data_events(view: View, parameters: Parameters, evidence: Evidenc
         missing = _missing(view, best, buckets)
         if any(_missing(view, trail, buckets) != missing for trail in trails[1:]):
             demand_best_trail(view, evidence.now)
-        yield _judged(best, buckets, missing)
+        yield _judged(view, best, buckets, missing)
 
 
-def _judged(trail: Row, buckets: list[str], missing: list[str]) -> Finding:
+def _judged(view: View, trail: Row, buckets: list[str], missing: list[str]) -> Finding:
     name, arn = trail["Name"], trail["TrailARN"]
     what = "all buckets" if "*" in buckets else ", ".join(buckets) or "no bucket"
     expected = f"reads and writes of objects in {what}"
@@ -82,7 +83,24 @@ def _judged(trail: Row, buckets: list[str], missing: list[str]) -> Finding:
         return passed(trail.origin, arn, message, observed=expected, expected=expected)
     message = f"The trail {name} does not record {' and '.join(missing)} of objects in {what}"
     observed = ", ".join(f"{kind} not selected" for kind in missing)
-    return failed(trail.origin, arn, message, observed=observed, expected=expected)
+    own = f"arn:{view.partition}:s3:::{trail.get('S3BucketName')}/"
+    facts = {**change_facts(view, trail), "selectors": _selectors(view, trail), "ownObjects": own}
+    return failed(trail.origin, arn, message, observed=observed, expected=expected, facts=facts)
+
+
+def _selectors(view: View, trail: Row) -> str:
+    """Which kind of selectors the trail has; `own` are basic ones that name more than management events."""
+    row = view.row(EVENT_SELECTORS, trail)
+    if row is not None and row.get("AdvancedEventSelectors"):
+        return "advanced"
+    basic = (row.get("EventSelectors") or []) if row is not None else []
+    plain = all(
+        one.get("ReadWriteType", "All") == "All"
+        and not one.get("DataResources")
+        and not one.get("ExcludeManagementEventSources")
+        for one in basic
+    )
+    return "default" if plain else "own"
 
 
 def _missing(view: View, trail: Row, buckets: list[str]) -> list[str]:

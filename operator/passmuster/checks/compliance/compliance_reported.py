@@ -9,7 +9,7 @@ from passmuster.checks.declaration import Controls, check
 from passmuster.inventory.call import Call
 from passmuster.inventory.operations.config import PACK_COMPLIANCE, PACKS
 from passmuster.inventory.operations.securityhub import STANDARDS
-from passmuster.inventory.snapshot import Row, View, any_of
+from passmuster.inventory.snapshot import Row, View, any_of, seen
 from passmuster.model.evidence import Evidence
 from passmuster.model.finding import Finding, failed, passed
 from passmuster.model.parameter import Kind, Parameter, Parameters, Stricter
@@ -74,7 +74,9 @@ def compliance_reported(view: View, parameters: Parameters, evidence: Evidence) 
         yield passed(origin, view.account_id, f"There is a recent {what}", observed=what, expected=expected)
     else:
         message = "No recent report says how compliant the account is"
-        yield failed(view.origin(PACKS), view.account_id, message, observed="no recent report", expected=expected)
+        facts = {"pack": "there" if seen(view.rows(PACKS)) else "none"}
+        origin, observed = view.origin(PACKS), "no recent report"
+        yield failed(origin, view.account_id, message, observed=observed, expected=expected, facts=facts)
 
 
 class _Reports:

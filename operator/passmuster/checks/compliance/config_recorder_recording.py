@@ -80,7 +80,9 @@ def config_recorder_recording(view: View, parameters: Parameters, evidence: Evid
     if not recorders:
         message = "No recorder records the configuration of resources in this region"
         origin = view.origin(RECORDERS)
-        yield failed(origin, view.account_id, message, observed="no recorder", expected=expected)
+        home = "true" if view.region == view.regions[0] else "false"
+        facts = {"missing": "recorder", "globalTypes": home}
+        yield failed(origin, view.account_id, message, observed="no recorder", expected=expected, facts=facts)
     for recorder in recorders:
         arn = _arn(view, recorder)
         with view.judging(arn, recorder.region):

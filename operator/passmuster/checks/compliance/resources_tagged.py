@@ -72,15 +72,22 @@ def resources_tagged(view: View, parameters: Parameters, evidence: Evidence) -> 
         return
     good, total, minimum = sum(not found for found in faults.values()), len(faults), parameters["minPercent"]
     tenths = good * 1000 // total
-    verdict, enough = (passed, "enough") if good * 100 >= minimum * total else (failed, "too few")
-    yield verdict(
-        view.origin(TAGGED),
-        view.account_id,
-        f"{good} of {total} resources carry every tag of the policy, which is {enough}; {NOT_LISTED}",
-        observed=f"{tenths // 10}.{tenths % 10} % of {total} resources",
-        expected=f"{minimum} % with {', '.join(parameters['keys']) or 'no tag in particular'}",
-        warnings=_worst(faults),
-    )
+    enough = good * 100 >= minimum * total
+    message = f"{good} of {total} resources carry every tag of the policy, which is {'enough' if enough else 'too few'}"
+    observed = f"{tenths // 10}.{tenths % 10} % of {total} resources"
+    expected = f"{minimum} % with {', '.join(parameters['keys']) or 'no tag in particular'}"
+    origin, told, worst = view.origin(TAGGED), f"{message}; {NOT_LISTED}", _worst(faults)
+    warnings = tuple(f"{short_name(arn)} {', '.join(faults[arn])}" for arn in worst)
+    if enough:
+        yield passed(origin, view.account_id, told, observed=observed, expected=expected, warnings=warnings)
+        return
+    facts = {
+        "Resources": ",".join(worst),
+        "Lacking": str(total - good),
+        "Total": str(total),
+        "Keys": ",".join(parameters["keys"]),
+    }
+    yield failed(origin, view.account_id, told, observed=observed, expected=expected, warnings=warnings, facts=facts)
 
 
 def _faults(found: Mapping[str, str], keys: list[str], patterns: Mapping[str, str]) -> list[str]:
@@ -93,6 +100,6 @@ def _faults(found: Mapping[str, str], keys: list[str], patterns: Mapping[str, st
     return missing + wrong
 
 
-def _worst(faults: Mapping[str, list[str]]) -> tuple[str, ...]:
-    worst = sorted((arn for arn in faults if faults[arn]), key=lambda arn: (-len(faults[arn]), arn))
-    return tuple(f"{short_name(arn)} {', '.join(faults[arn])}" for arn in worst[:WORST])
+def _worst(faults: Mapping[str, list[str]]) -> list[str]:
+    """The resources that lack most, by their ARNs."""
+    return sorted((arn for arn in faults if faults[arn]), key=lambda arn: (-len(faults[arn]), arn))[:WORST]

@@ -102,7 +102,11 @@ def tags_enforced(view: View, parameters: Parameters, evidence: Evidence) -> Ite
     else:
         types = ", ".join(parameters["enforcedFor"])
         message = f"Nothing enforces tags on {types}" if types else "Nothing enforces tags"
-        yield failed(view.origin(RULES), account, message, observed="not enforced", expected=EXPECTED)
+        facts = {
+            "organization": "managed" if view.row(ORGANIZATION) is not None else "none",
+            "regions": "one" if len(view.regions) == 1 else "several",
+        }
+        yield failed(view.origin(RULES), account, message, observed="not enforced", expected=EXPECTED, facts=facts)
 
 
 class _Ways:

@@ -55,11 +55,14 @@ def budgets_configured(view: View, parameters: Parameters, evidence: Evidence) -
     names = ", ".join(sorted(budget["BudgetName"] for budget in limited or budgets))
     if limited:
         message, observed = f"No notification of {names} has a subscriber", "no notification with a subscriber"
+        missing = "subscriber"
     elif budgets:
         message, observed = f"The limit of {names} is zero", "no cost budget with a limit above zero"
+        missing = "limit"
     else:
-        message, observed = "No budget limits the account's cost", "no cost budget"
-    yield failed(view.origin(BUDGETS), view.account_id, message, observed=observed, expected=EXPECTED)
+        message, observed, missing = "No budget limits the account's cost", "no cost budget", "budget"
+    facts = {"missing": missing, "Budgets": names}
+    yield failed(view.origin(BUDGETS), view.account_id, message, observed=observed, expected=EXPECTED, facts=facts)
 
 
 def _is_heard(view: View, budget: Row) -> bool:

@@ -63,5 +63,5 @@ def cost_allocation_tags(view: View, parameters: Parameters, evidence: Evidence)
         f"The bill cannot be split by {', '.join(lacking)}",
         observed="; ".join(f"{phrase}: {', '.join(keys)}" for phrase, keys in phrases.items() if keys),
         expected=expected,
-        facts={"inactiveKeys": ",".join(phrases["inactive"])},
+        facts={"inactiveKeys": ",".join(phrases["inactive"]), "unusedKeys": ",".join(phrases["never used"])},
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 from passmuster.checks.declaration import Controls, check
 from passmuster.inventory.call import Call
-from passmuster.inventory.snapshot import Row, View, unmet
+from passmuster.inventory.snapshot import Row, View, seen, unmet
 from passmuster.model.evidence import Evidence
 from passmuster.model.finding import Finding, failed, not_applicable, passed
 from passmuster.model.parameter import Kind, Parameter, Parameters, Stricter
@@ -79,19 +79,21 @@ def cost_anomaly_detection(view: View, parameters: Parameters, evidence: Evidenc
 
     missing = unmet({"monitor": lambda: view.row(MONITORS) is not None, "subscription": subscribed})
     if "monitor" in missing:
-        message, observed = "No monitor watches for unusual costs", "no anomaly monitor"
-        yield failed(view.origin(MONITORS), view.account_id, message, observed=observed, expected=expected)
+        message, observed, facts = "No monitor watches for unusual costs", "no anomaly monitor", {"missing": "monitor"}
+        yield failed(view.origin(MONITORS), view.account_id, message, observed=observed, expected=expected, facts=facts)
         return
+    known = {"missing": "subscription", "MonitorArn": next((m["MonitorArn"] for m in seen(view.rows(MONITORS))), "")}
     if missing:
         message, observed = _shortcoming(list(view.rows(SUBSCRIPTIONS)), limit)
-        yield failed(view.origin(SUBSCRIPTIONS), view.account_id, message, observed=observed, expected=expected)
+        origin = view.origin(SUBSCRIPTIONS)
+        yield failed(origin, view.account_id, message, observed=observed, expected=expected, facts=known)
         return
     monitors = {row["MonitorArn"] for row in view.rows(MONITORS)}
     attached = [row for row in good if monitors & set(row.get("MonitorArnList") or ())]
     if not attached:
         message = "No subscription that would tell somebody belongs to a monitor"
-        observed = "monitor without subscription"
-        yield failed(view.origin(SUBSCRIPTIONS), view.account_id, message, observed=observed, expected=expected)
+        observed, origin = "monitor without subscription", view.origin(SUBSCRIPTIONS)
+        yield failed(origin, view.account_id, message, observed=observed, expected=expected, facts=known)
         return
     best = min(attached, key=lambda row: (_amount(row), row["SubscriptionArn"]))
     yield passed(

@@ -120,6 +120,7 @@ def cost_monitoring(view: View, parameters: Parameters, evidence: Evidence) -> I
             f"The account's cost is not monitored: it lacks {' and '.join(missing)}",
             observed=f"missing: {'; '.join(missing)}",
             expected=expected,
+            facts={"missing": "notification" if HEARD in missing else "explanation"},
         )
         return
     message = "Somebody hears what the account costs and can look up why"

@@ -81,7 +81,7 @@ RECOMMENDATION = {name: _recommendation(service, COVERAGE[name]) for name, servi
             "minMonthlySaving",
             Kind.NUMBER,
             50,
-            Stricter.HIGHER,
+            Stricter.LOWER,
             "The recommended saving a month, in the currency of the bill, from which a reservation is worth while.",
             minimum=1,
         ),
@@ -118,7 +118,8 @@ def reserved_instance_coverage(view: View, parameters: Parameters, evidence: Evi
     origin = view.origin(RECOMMENDATION[next(iter(savings))])
     if is_worth_while:
         message = f"Reservations would save {total}: {', '.join(savings)}"
-        yield failed(origin, view.account_id, message, observed=observed, expected=expected)
+        facts = {"amount": total, "services": ", ".join(savings), "saving": observed}
+        yield failed(origin, view.account_id, message, observed=observed, expected=expected, facts=facts)
     else:
         message = f"Reservations would save no more than {total}"
         yield passed(origin, view.account_id, message, observed=observed, expected=expected)

@@ -61,10 +61,8 @@ def _recommendation(kind: str) -> Call:
     )
 
 
-RECOMMENDATION = {
-    "Compute Savings Plan": _recommendation("COMPUTE_SP"),
-    "EC2 Instance Savings Plan": _recommendation("EC2_INSTANCE_SP"),
-}
+TYPES = {"Compute Savings Plan": "COMPUTE_SP", "EC2 Instance Savings Plan": "EC2_INSTANCE_SP"}
+RECOMMENDATION = {name: _recommendation(kind) for name, kind in TYPES.items()}
 
 
 @check(
@@ -82,7 +80,7 @@ RECOMMENDATION = {
             "minMonthlySaving",
             Kind.NUMBER,
             50,
-            Stricter.HIGHER,
+            Stricter.LOWER,
             "The recommended saving a month, in the currency of the bill, from which a savings plan is worth while.",
             minimum=1,
         ),
@@ -116,7 +114,8 @@ def savings_plan_coverage(view: View, parameters: Parameters, evidence: Evidence
     if is_worth_while:
         article = "An" if best.startswith("E") else "A"
         message = f"{article} {best} would save {total}"
-        yield failed(origin, view.account_id, message, observed=observed, expected=expected)
+        facts = {"amount": total, "plan": best, "type": TYPES[best], "saving": observed}
+        yield failed(origin, view.account_id, message, observed=observed, expected=expected, facts=facts)
     else:
         message = f"A savings plan would save no more than {total}"
         yield passed(origin, view.account_id, message, observed=observed, expected=expected)

@@ -117,7 +117,8 @@ def _overdue(view: View, recommendation: Row, longest: timedelta, now: datetime)
         return unknown(recommendation.origin, arn, message, Reason.PARTIAL, observed="no date", expected=expected)
     message = f'Trusted Advisor reports "{name}" for {(now - since).days} days'
     observed = f"in error since {since.date().isoformat()}"
-    return failed(recommendation.origin, arn, message, observed=observed, expected=expected)
+    facts = {"name": str(name), "recommendationArn": arn}
+    return failed(recommendation.origin, arn, message, observed=observed, expected=expected, facts=facts)
 
 
 def _is_excluded(view: View, recommendation: Row) -> bool:

@@ -12,7 +12,7 @@ from passmuster.inventory.operations.dynamodb import TABLE
 from passmuster.inventory.operations.ecs import SERVICES
 from passmuster.inventory.operations.lambda_ import FUNCTIONS
 from passmuster.inventory.operations.rds import DB_CLUSTERS, DB_INSTANCES, is_aurora, is_changing, is_going, status
-from passmuster.inventory.snapshot import Row, View, unmet
+from passmuster.inventory.snapshot import Row, View, seen, unmet
 from passmuster.model.evidence import Evidence
 from passmuster.model.finding import Finding, failed, passed, unknown
 from passmuster.model.parameter import Parameters
@@ -117,8 +117,12 @@ def _in_transit(row: Row, arn: str, name: str, observed: str) -> Finding:
     return unknown(row.origin, arn, message, Reason.IN_TRANSIT, observed=observed, expected=EXPECTED)
 
 
-def _scalable(view: View, row: Row, arn: str, name: str, resource: str, *dimensions: str) -> Finding:
-    """What Application Auto Scaling knows of a resource; it must scale in every dimension."""
+def _scalable(view: View, row: Row, arn: str, name: str, resource: str, capacities: Mapping[str, int]) -> Finding:
+    """What Application Auto Scaling knows of a resource; it must scale in every dimension.
+
+    `capacities` are the dimensions with what the resource has of each now.
+    """
+    dimensions = tuple(capacities)
     namespace = dimensions[0].partition(":")[0]
 
     def target(dimension: str) -> Row | None:
@@ -140,16 +144,37 @@ def _scalable(view: View, row: Row, arn: str, name: str, resource: str, *dimensi
         conditions[ROOM + of] = partial(has_room, dimension)
         conditions[POLICY + of] = partial(has_policy, dimension)
     wrong = unmet(conditions)
-    facts = {"serviceNamespace": namespace, "resourceId": resource}
-    if len(dimensions) == 1:
-        facts["scalableDimension"] = dimensions[0]
     if wrong:
+        known = [target for target in seen(view.rows(TARGETS[namespace])) if target.get("ResourceId") == resource]
+        facts = _facts(namespace, resource, capacities, wrong, known)
         return _verdict(row, arn, name, wrong, ", ".join(f"not: {phrase}" for phrase in wrong), facts)
     found = [each for dimension in dimensions if (each := target(dimension)) is not None]
     observed = ", ".join(f"{each['MinCapacity']} to {each['MaxCapacity']}" for each in found)
     suspended = any((each.get("SuspendedState") or {}).get("DynamicScalingOutSuspended") for each in found)
     warnings = (f"the scaling of the {name} is suspended",) if suspended else ()
-    return _verdict(row, arn, name, [], observed, facts, warnings)
+    return _verdict(row, arn, name, [], observed, {}, warnings)
+
+
+def _facts(
+    namespace: str, resource: str, capacities: Mapping[str, int], wrong: list[str], known: list[Row]
+) -> dict[str, str]:
+    """What a stack that makes the resource scale must know of each dimension: whether it has a target already, whether
+    it lacks a policy, what it has now, and twice as much. The bounds of a target that somebody registered are theirs.
+    """
+    registered = {target["ScalableDimension"]: target for target in known}
+    equal = [one for one in registered.values() if one["MinCapacity"] >= one["MaxCapacity"]]
+    facts = {"serviceNamespace": namespace, "resourceId": resource, "bounds": "equal" if equal else "free"}
+    if len(capacities) == 1:
+        facts["scalableDimension"] = next(iter(capacities))
+    for dimension, capacity in capacities.items():
+        word = dimension.rpartition(":")[2] if len(capacities) > 1 else ""
+        least = max(capacity, 1)
+        facts |= {f"capacity{word}": str(least), f"double{word}": str(2 * least)}
+        if dimension not in registered:
+            facts[f"lacksTarget{word}"] = "true"
+        if POLICY + (f" of {word}" if word else "") in wrong:
+            facts[f"lacksPolicy{word}"] = "true"
+    return facts
 
 
 def _is(row: Row, resource: str, dimension: str) -> bool:
@@ -166,7 +191,8 @@ def _services(view: View) -> Iterator[Finding]:
         cluster = str(service.get("clusterArn") or service.asked("cluster")).rpartition("/")[2]
         with view.judging(arn, service.region):
             resource = f"service/{cluster}/{name}"
-            yield _scalable(view, service, arn, f"service {name}", resource, "ecs:service:DesiredCount")
+            capacities = {"ecs:service:DesiredCount": service["desiredCount"]}
+            yield _scalable(view, service, arn, f"service {name}", resource, capacities)
 
 
 def _groups(view: View) -> Iterator[Finding]:
@@ -180,7 +206,7 @@ def _groups(view: View) -> Iterator[Finding]:
             processes = {process.get("ProcessName") for process in group.get("SuspendedProcesses") or ()}
             suspended = processes & {"AlarmNotification", "Launch"}
             warnings = (f"the scaling of the group {name} is suspended",) if suspended else ()
-            facts = {"autoScalingGroupName": str(name)}
+            facts = {"autoScalingGroupName": str(name), "bounds": "equal" if ROOM in wrong else "free"}
             yield _verdict(group, arn, f"group {name}", wrong, f"{least} to {most}", facts, warnings)
 
 
@@ -207,8 +233,9 @@ def _tables(view: View) -> Iterator[Finding]:
             yield _in_transit(table, arn, f"table {name}", str(table["TableStatus"]))
             continue
         with view.judging(arn, table.region):
-            dimensions = ("dynamodb:table:ReadCapacityUnits", "dynamodb:table:WriteCapacityUnits")
-            yield _scalable(view, table, arn, f"table {name}", f"table/{name}", *dimensions)
+            units = ("ReadCapacityUnits", "WriteCapacityUnits")
+            capacities = {f"dynamodb:table:{one}": int(table.get(one) or 1) for one in units}
+            yield _scalable(view, table, arn, f"table {name}", f"table/{name}", capacities)
 
 
 def _clusters(view: View) -> Iterator[Finding]:
@@ -222,8 +249,8 @@ def _clusters(view: View) -> Iterator[Finding]:
             if is_changing(cluster):
                 yield _in_transit(cluster, arn, f"cluster {name}", status(cluster))
             elif not cluster.get("ServerlessV2ScalingConfiguration") or not _all_serverless(view, name):
-                resource = f"cluster:{name}"
-                yield _scalable(view, cluster, arn, f"cluster {name}", resource, "rds:cluster:ReadReplicaCount")
+                capacities = {"rds:cluster:ReadReplicaCount": len(readers)}
+                yield _scalable(view, cluster, arn, f"cluster {name}", f"cluster:{name}", capacities)
 
 
 def _all_serverless(view: View, cluster: str) -> bool:
@@ -243,4 +270,6 @@ def _functions(view: View) -> Iterator[Finding]:
             yield _in_transit(provisioned, arn, name, "IN_PROGRESS")
             continue
         with view.judging(arn, provisioned.region):
-            yield _scalable(view, provisioned, arn, name, resource, "lambda:function:ProvisionedConcurrency")
+            now = int(provisioned.get("RequestedProvisionedConcurrentExecutions") or 1)
+            capacities = {"lambda:function:ProvisionedConcurrency": now}
+            yield _scalable(view, provisioned, arn, name, resource, capacities)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from passmuster.checks.declaration import Controls, check
+from passmuster.inventory.operations.elbv2 import LOAD_BALANCERS
 from passmuster.inventory.operations.globalaccelerator import ACCELERATORS, ENDPOINT_GROUPS, LISTENERS
 from passmuster.inventory.snapshot import Row, View, first_of, seen, unmet
 from passmuster.model.evidence import Evidence
@@ -26,7 +27,7 @@ EXPECTED = f"an enabled, deployed accelerator with a listener on TCP {PORT} and 
     fix="A",
     per="account",
     optional=True,
-    calls=(ACCELERATORS, LISTENERS, ENDPOINT_GROUPS),
+    calls=(ACCELERATORS, LISTENERS, ENDPOINT_GROUPS, LOAD_BALANCERS),
     controls=Controls(well_architected=("PERF04-BP07", "REL02-BP01")),
 )
 def global_accelerator_enabled(view: View, parameters: Parameters, evidence: Evidence) -> Iterator[Finding]:
@@ -52,7 +53,8 @@ def global_accelerator_enabled(view: View, parameters: Parameters, evidence: Evi
     every = sorted(view.rows(ACCELERATORS), key=lambda row: str(row["AcceleratorArn"]))
     if not every:
         message = "No accelerator is in front of the account's endpoints"
-        yield failed(view.origin(ACCELERATORS), view.account_id, message, observed="no accelerator", expected=EXPECTED)
+        origin, facts = view.origin(ACCELERATORS), _endpoints(view, evidence.recovery.secondary_region)
+        yield failed(origin, view.account_id, message, observed="no accelerator", expected=EXPECTED, facts=facts)
         return
     yield _verdict(view, min(every, key=lambda row: len(_lacking(view, row, several=several))), several=several)
 
@@ -72,6 +74,21 @@ def _verdict(view: View, accelerator: Row, *, several: bool) -> Finding:
         expected=EXPECTED,
         facts={"acceleratorArn": arn},
     )
+
+
+def _endpoints(view: View, secondary: str | None) -> dict[str, str]:
+    """What an accelerator can lead to: a load balancer of the home region, and one of the secondary region if asked."""
+    balancers = [
+        row
+        for row in seen(view.rows(LOAD_BALANCERS))
+        if row.get("Scheme") == "internet-facing" and row.get("Type") in ("application", "network")
+    ]
+    homes = sorted(str(row["LoadBalancerArn"]) for row in balancers if row.region == view.regions[0])
+    others = sorted(str(row["LoadBalancerArn"]) for row in balancers if row.region == secondary)
+    if not homes or (secondary is not None and not others):
+        return {"missing": "load balancer"}
+    facts = {"missing": "accelerator", "loadBalancerArn": homes[0], "region": view.regions[0]}
+    return facts | ({"secondLoadBalancerArn": others[0], "secondRegion": secondary} if secondary is not None else {})
 
 
 def _name(accelerator: Row) -> str:

@@ -146,7 +146,8 @@ def _workload(
     if not groups:
         if required:
             message = f"The {name} has no load balancer, and the policy demands one"
-            yield failed(row.origin, arn, message, observed="no load balancer", expected=EXPECTED)
+            facts = {"missing": "load-balancer", "workload": name}
+            yield failed(row.origin, arn, message, observed="no load balancer", expected=EXPECTED, facts=facts)
         return
     if not running:
         return
@@ -159,6 +160,7 @@ def _workload(
                 f"The {name} is served without {' and without '.join(wrong)}",
                 observed=", ".join(f"not: {phrase}" for phrase in wrong),
                 expected=EXPECTED,
+                facts={"missing": "service-target", "workload": name, "TargetGroupArns": ",".join(sorted(groups))},
             )
         else:
             message = f"The {name} has a load balancer with a healthy target"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 
 from passmuster.checks.declaration import Controls, check
@@ -67,9 +67,12 @@ def multi_az_deployment(view: View, parameters: Parameters, evidence: Evidence) 
             yield from subjects(view)
 
 
-def _judged(row: Row, arn: str, name: str, wrong: list[str], observed: str, expected: str) -> Finding:
+def _judged(
+    row: Row, arn: str, name: str, wrong: list[str], observed: str, expected: str, facts: Mapping[str, str]
+) -> Finding:
     if wrong:
-        return failed(row.origin, arn, f"The {name} lacks {' and '.join(wrong)}", observed=observed, expected=expected)
+        message = f"The {name} lacks {' and '.join(wrong)}"
+        return failed(row.origin, arn, message, observed=observed, expected=expected, facts=facts)
     return passed(row.origin, arn, f"The {name} survives the loss of a zone", observed=observed, expected=expected)
 
 
@@ -95,7 +98,8 @@ def _instances(view: View) -> Iterator[Finding]:
             yield _in_transit(instance, arn, name, status(instance))
         else:
             multi = bool(instance.get("MultiAZ"))
-            yield _judged(instance, arn, name, [] if multi else [MULTI_AZ], f"Multi-AZ: {multi}", MULTI_AZ)
+            facts = {"kind": "database", "DBInstanceIdentifier": instance["DBInstanceIdentifier"]}
+            yield _judged(instance, arn, name, [] if multi else [MULTI_AZ], f"Multi-AZ: {multi}", MULTI_AZ, facts)
 
 
 def _is_replica(database: Row) -> bool:
@@ -117,7 +121,12 @@ def _clusters(view: View) -> Iterator[Finding]:
             continue
         with view.judging(arn, cluster.region):
             zones = _member_zones(view, cluster)
-            yield _judged(cluster, arn, name, _lacks(zones), _listed(zones), f"members in {TWO_ZONES}")
+            facts = {
+                "kind": "cluster",
+                "DBClusterIdentifier": cluster["DBClusterIdentifier"],
+                "Engine": cluster["Engine"],
+            }
+            yield _judged(cluster, arn, name, _lacks(zones), _listed(zones), f"members in {TWO_ZONES}", facts)
 
 
 def _member_zones(view: View, cluster: Row) -> set[str]:
@@ -141,7 +150,14 @@ def _balancers(view: View) -> Iterator[Finding]:
             yield _in_transit(balancer, arn, name, "provisioning")
         else:
             zones = {str(zone.get("ZoneName")) for zone in balancer.get("AvailabilityZones") or ()}
-            yield _judged(balancer, arn, name, _lacks(zones), _listed(zones), TWO_ZONES)
+            subnets_now = [str(zone.get("SubnetId")) for zone in balancer.get("AvailabilityZones") or ()]
+            facts = {
+                "kind": "load-balancer",
+                "loadBalancerArn": arn,
+                "VpcId": str(balancer.get("VpcId")),
+                "Subnets": ",".join(subnets_now),
+            }
+            yield _judged(balancer, arn, name, _lacks(zones), _listed(zones), TWO_ZONES, facts)
 
 
 def _groups(view: View) -> Iterator[Finding]:
@@ -156,6 +172,7 @@ def _groups(view: View) -> Iterator[Finding]:
             _lacks(zones) + ([] if least >= 2 else ["a minimum of two instances"]),
             f"{_listed(zones)}; minimum {least}",
             f"{TWO_ZONES}, a minimum of two instances",
+            {"kind": "group", "AutoScalingGroupName": group["AutoScalingGroupName"]},
         )
 
 
@@ -169,7 +186,9 @@ def _services(view: View) -> Iterator[Finding]:
             own = subnets(service)
             wrong = unmet({"two tasks": partial(_two, count), TWO_ZONES: partial(_spread, view, own)})
             observed = f"desired count {count}, {len(own) or 'no'} subnets of its own"
-            yield _judged(service, arn, name, wrong, observed, f"{TWO_ZONES}, two tasks")
+            cluster = str(service.get("clusterArn") or "").rpartition("/")[2]
+            facts = {"kind": "service", "ClusterName": cluster, "ServiceName": service["serviceName"]}
+            yield _judged(service, arn, name, wrong, observed, f"{TWO_ZONES}, two tasks", facts)
 
 
 def _two(count: int) -> bool:
@@ -197,7 +216,17 @@ def _caches(view: View) -> Iterator[Finding]:
         elif cache.get("Status") not in ("deleting", "create-failed"):
             multi = cache.get("MultiAZ") == "enabled"
             observed = f"Multi-AZ: {cache.get('MultiAZ') or 'disabled'}"
-            yield _judged(cache, arn, name, [] if multi else [MULTI_AZ], observed, MULTI_AZ)
+            facts = {
+                "kind": "cache" if _has_replicas(cache) else "lone-cache",
+                "ReplicationGroupId": cache["ReplicationGroupId"],
+            }
+            yield _judged(cache, arn, name, [] if multi else [MULTI_AZ], observed, MULTI_AZ, facts)
+
+
+def _has_replicas(cache: Row) -> bool:
+    """Whether every shard has a replica that could take over."""
+    shards = cache.get("NodeGroups") or [{}]
+    return len(cache.get("MemberClusters") or ()) >= 2 * len(shards)
 
 
 def _file_systems(view: View) -> Iterator[Finding]:
@@ -208,7 +237,8 @@ def _file_systems(view: View) -> Iterator[Finding]:
         elif store.get("LifeCycleState") not in ("deleting", "deleted", "error"):
             zone = store.get("AvailabilityZoneName")
             observed = f"One Zone in {zone}" if zone else "regional storage"
-            yield _judged(store, arn, name, [TWO_ZONES] if zone else [], observed, "regional storage")
+            facts = {"kind": "file-system", "FileSystemId": store["FileSystemId"]}
+            yield _judged(store, arn, name, [TWO_ZONES] if zone else [], observed, "regional storage", facts)
 
 
 def _file_system_arn(view: View, store: Row) -> str:

@@ -81,7 +81,9 @@ def multi_region_deployment(view: View, parameters: Parameters, evidence: Eviden
     if missing:
         message = f"The secondary region {secondary} lacks {' and '.join(missing)}"
         observed = f"missing: {', '.join(missing)}"
-        yield failed(view.origin(seen_by[missing[0]]), account, message, observed=observed, expected=EXPECTED)
+        facts = {"secondaryRegion": secondary, "missing": ", ".join(missing)}
+        origin = view.origin(seen_by[missing[0]])
+        yield failed(origin, account, message, observed=observed, expected=EXPECTED, facts=facts)
     elif second.untold:
         tier, (message, reason) = next(iter(second.untold.items()))
         observed = f"no {tier} that can be seen"

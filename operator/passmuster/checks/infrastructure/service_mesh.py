@@ -64,7 +64,10 @@ def service_mesh(view: View, parameters: Parameters, evidence: Evidence) -> Iter
         yield _passed(view)
     else:
         message = "No service uses Service Connect, and there is no VPC Lattice service network"
-        yield failed(view.origin(SERVICES), account, message, observed="no service mesh", expected=EXPECTED)
+        services = sorted({str(row["serviceName"]) for row in seen(_active(view))})
+        facts = {"services": ", ".join(services), "platform": "ecs" if services else "kubernetes"}
+        origin = view.origin(SERVICES)
+        yield failed(origin, account, message, observed="no service mesh", expected=EXPECTED, facts=facts)
 
 
 def _active(view: View) -> Iterator[Row]:

@@ -81,7 +81,8 @@ def _topic(view: View, topic: Row, arn: str, subscriptions: Call, deliveries: Ca
     pages = list(view.rows(subscriptions, topic))
     if not pages:
         message = f"The {name} does not exist any more, but an alarm or a budget names it"
-        return failed(topic.origin, arn, message, observed="no such topic", expected=EXPECTED)
+        facts = {"missing": "deleted-topic", "TopicName": arn.rpartition(":")[2]}
+        return failed(topic.origin, arn, message, observed="no such topic", expected=EXPECTED, facts=facts)
     origin = pages[0].origin
     states = [one.get("SubscriptionArn") or "" for page in pages for one in page.get("Subscriptions") or []]
     confirmed = [state for state in states if state.startswith("arn:")]
@@ -89,7 +90,8 @@ def _topic(view: View, topic: Row, arn: str, subscriptions: Call, deliveries: Ca
     if not confirmed:
         observed = f"{pending} pending subscriptions" if pending else "no subscription"
         message = f"Nobody has confirmed a subscription to the {name}"
-        return failed(origin, arn, message, observed=observed, expected=EXPECTED, facts={"TopicArn": arn})
+        facts = {"TopicArn": arn, "missing": "subscriber"}
+        return failed(origin, arn, message, observed=observed, expected=EXPECTED, facts=facts)
     results = list(view.rows(deliveries, topic))
     if any(result.get("StatusCode") in UNREADABLE for result in results):
         message = f"CloudWatch did not say whether notifications of the {name} arrive"
@@ -98,7 +100,8 @@ def _topic(view: View, topic: Row, arn: str, subscriptions: Call, deliveries: Ca
     observed = f"{len(confirmed)} confirmed, {delivered:.0f} delivered and {lost:.0f} failed in 30 days"
     if lost > 0 and delivered == 0:
         message = f"Every notification of the {name} in 30 days failed"
-        return failed(results[0].origin, arn, message, observed=observed, expected=EXPECTED, facts={"TopicArn": arn})
+        facts = {"TopicArn": arn, "missing": "delivery"}
+        return failed(results[0].origin, arn, message, observed=observed, expected=EXPECTED, facts=facts)
     warnings = (f"{pending} subscriptions wait for confirmation",) if pending else ()
     message = f"The {name} has a confirmed subscription"
     return passed(origin, arn, message, observed=observed, expected=EXPECTED, warnings=warnings)

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from passmuster.checks.declaration import Controls, check
 from passmuster.inventory.call import Call, TimeAgo
-from passmuster.inventory.operations.cloudwatch import COMPOSITE_ALARMS, METRIC_ALARMS, NAMED, metrics_of
+from passmuster.inventory.operations.cloudwatch import COMPOSITE_ALARMS, METRIC_ALARMS, NAMED, alarm_topic, metrics_of
 from passmuster.inventory.snapshot import Row, View, first_of, unmet
 from passmuster.model.evidence import Evidence
 from passmuster.model.finding import Finding, failed, not_applicable, passed, unknown
@@ -97,8 +97,9 @@ def _judged(view: View, metric: tuple[str, str], now: datetime) -> Finding:
         message = f"The {way} {watcher} watches the {name}"
         return passed(watching.origin, resource, message, observed=f"{way} {watcher}", expected=EXPECTED)
     alarm = min(_alarms(view, metric), key=lambda alarm: len(unmet(_conditions(view, alarm, metric))), default=None)
-    facts = {"namespace": metric[0], "metric": metric[1]}
+    facts = {"namespace": metric[0], "metric": metric[1], "TopicArn": alarm_topic(view)}
     if alarm is None:
+        facts["missing"] = "nothing" if metric[0].startswith(OF_AWS) else "alarm"
         why = "is of a namespace of AWS" if metric[0].startswith(OF_AWS) else "has no alarm"
         origin = view.origin(METRIC_ALARMS)
         return failed(origin, resource, f"The {name} {why}", observed="no alarm", expected=EXPECTED, facts=facts)
@@ -108,6 +109,7 @@ def _judged(view: View, metric: tuple[str, str], now: datetime) -> Finding:
         return unknown(alarm.origin, resource, message, Reason.IN_TRANSIT, expected=EXPECTED)
     observed = f"{alarm['AlarmName']}: {', '.join(f'not {phrase}' for phrase in lacking)}"
     message = f"The alarm {alarm['AlarmName']} on the {name} lacks: {', '.join(lacking)}"
+    facts["missing"] = "alarm" if ACTION in lacking else "data"
     return failed(alarm.origin, resource, message, observed=observed, expected=EXPECTED, facts=facts)
 
 

@@ -92,7 +92,12 @@ def _database(database: Row, arn: str, identifier: str, extra: frozenset[str]) -
         f"The {name} does not export {', '.join(missing)}",
         observed=observed,
         expected=expected,
-        facts={"Identifier": identifier, "Logs": ",".join(required)},
+        facts={
+            "Identifier": identifier,
+            "kind": "cluster" if ":cluster:" in arn else "instance",
+            "Logs": ",".join(sorted({*exported, *required})),
+            "MissingLogs": ",".join(sorted(missing)),
+        },
     )
 
 

@@ -5,12 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from passmuster.checks.declaration import Controls, check
+from passmuster.inventory.call import Call, Where
 from passmuster.inventory.operations.rds import DB_INSTANCES, is_changing, is_going, is_rds, status
-from passmuster.inventory.snapshot import Row, View
+from passmuster.inventory.snapshot import Row, View, seen
 from passmuster.model.evidence import Evidence
 from passmuster.model.finding import Finding, failed, passed, unknown
 from passmuster.model.parameter import Kind, Parameter, Parameters, Stricter
 from passmuster.model.verdict import Category, Phase, Reason, Severity
+
+WRITER = Call(
+    "iam",
+    "GetRole",
+    args={"RoleName": "passmuster-rds-monitoring"},
+    where=Where.GLOBAL,
+    keep="{Arn: Role.Arn}",
+    absent=("NoSuchEntity",),
+)
+"""The role that a remediation makes for instances to write the metrics with."""
+
+INTERVALS = (1, 5, 10, 15, 30, 60)
+"""The seconds between two reports that RDS accepts."""
 
 
 @check(
@@ -19,7 +33,7 @@ from passmuster.model.verdict import Category, Phase, Reason, Severity
     phase=Phase.HARDENED,
     severity=Severity.MEDIUM,
     fix="IA",
-    calls=(DB_INSTANCES,),
+    calls=(DB_INSTANCES, WRITER),
     nothing="There is no RDS or Aurora instance",
     parameters=(
         Parameter(
@@ -46,10 +60,10 @@ def enhanced_monitoring(view: View, parameters: Parameters, evidence: Evidence) 
     """
     for database in view.rows(DB_INSTANCES):
         if is_rds(database) and not is_going(database):
-            yield _instance(database, parameters["maxIntervalSeconds"])
+            yield _instance(view, database, parameters["maxIntervalSeconds"])
 
 
-def _instance(database: Row, longest: int) -> Finding:
+def _instance(view: View, database: Row, longest: int) -> Finding:
     arn, name = database["DBInstanceArn"], f"database {database['DBInstanceIdentifier']}"
     interval, role = database.get("MonitoringInterval") or 0, database.get("MonitoringRoleArn")
     expected = f"an interval of 1 to {longest} s and a monitoring role"
@@ -61,5 +75,14 @@ def _instance(database: Row, longest: int) -> Finding:
         message = f"The {name} reports every {interval} s"
         return passed(database.origin, arn, message, observed=observed, expected=expected)
     why = "does not report" if interval == 0 else "has no monitoring role" if not role else "reports too seldom"
-    facts = {"DBInstanceIdentifier": database["DBInstanceIdentifier"]}
+    writer = _writer(view, database)
+    facts = {"DBInstanceIdentifier": database["DBInstanceIdentifier"], "missing": "" if writer else "role"}
+    facts |= {"MonitoringRoleArn": writer, "Interval": str(max(i for i in INTERVALS if i <= longest))}
     return failed(database.origin, arn, f"The {name} {why}", observed=observed, expected=expected, facts=facts)
+
+
+def _writer(view: View, database: Row) -> str:
+    """A role that may write the metrics: the instance's own, that of another instance, or ours; "" as far as known."""
+    used = [str(row["MonitoringRoleArn"]) for row in seen(view.rows(DB_INSTANCES)) if row.get("MonitoringRoleArn")]
+    made = [str(row["Arn"]) for row in seen(view.rows(WRITER))]
+    return str(database.get("MonitoringRoleArn") or next(iter([*sorted(used), *made]), ""))

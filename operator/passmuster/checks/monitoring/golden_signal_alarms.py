@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+import re
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from functools import cache, cached_property, partial
@@ -12,7 +13,7 @@ from passmuster.checks.declaration import Controls, check
 from passmuster.inventory.call import Call
 from passmuster.inventory.operations.cloudwatch import ALARM_TOPICS, COMPOSITE_ALARMS, METRIC_ALARMS, NAMED, metrics_of
 from passmuster.inventory.operations.ecs import CLUSTER_SETTINGS, SERVICES, target_groups
-from passmuster.inventory.operations.elbv2 import LOAD_BALANCERS
+from passmuster.inventory.operations.elbv2 import LOAD_BALANCERS, TARGET_GROUPS
 from passmuster.inventory.operations.lambda_ import FUNCTIONS
 from passmuster.inventory.operations.rds import (
     DB_CLUSTERS,
@@ -23,13 +24,16 @@ from passmuster.inventory.operations.rds import (
     is_rds,
     status,
 )
-from passmuster.inventory.operations.sns import ALARM_TOPIC_SUBSCRIPTIONS
+from passmuster.inventory.operations.sns import ALARM_TOPIC_SUBSCRIPTIONS, TOPICS
 from passmuster.inventory.operations.sqs import QUEUE_ATTRIBUTES, QUEUES
 from passmuster.inventory.snapshot import Row, View, any_of, first_of, seen, unmet
 from passmuster.model.evidence import Evidence
 from passmuster.model.finding import Finding, failed, passed, unknown
 from passmuster.model.parameter import Parameters
 from passmuster.model.verdict import Category, Phase, Reason, Severity
+
+OWN_TOPIC = re.compile(r":passmuster-[^:]*-alarm-topic-[^:]*$")
+"""The topics that our own remediation makes for alarms, by the names that CloudFormation gives them."""
 
 RESPONSE_PLANS = Call(
     "ssm-incidents",
@@ -58,6 +62,8 @@ Names = Callable[[], frozenset[str]]
         COMPOSITE_ALARMS,
         ALARM_TOPICS,
         ALARM_TOPIC_SUBSCRIPTIONS,
+        TOPICS,
+        TARGET_GROUPS,
         RESPONSE_PLANS,
         LOAD_BALANCERS,
         DB_INSTANCES,
@@ -103,6 +109,29 @@ class _Alarms:
     def watch(self, namespaces: tuple[str, ...], names: tuple[str, ...], dimensions: Mapping[str, str]) -> bool:
         """Whether a working alarm looks at one of these metrics of the resource with these dimensions."""
         return first_of(self._looking_at(namespaces, names, dimensions), self._works) is not None
+
+    def told(self, region: str) -> dict[str, str]:
+        """The topic that another alarm of the region should tell: one that alarms tell already, else our own.
+
+        Without one, that the region lacks it.
+        """
+        known = sorted(row["TopicArn"] for row in seen(self._view.rows(TOPICS)) if row.region == region)
+        used = Counter(
+            action
+            for alarm in seen(self._view.rows(METRIC_ALARMS))
+            if alarm.get("ActionsEnabled", True)
+            for action in alarm.get("AlarmActions") or ()
+        )
+        topics = sorted((arn for arn in known if used[arn] or OWN_TOPIC.search(arn)), key=lambda arn: -used[arn])
+        return {"TopicArn": topics[0]} if topics else {"lacksTopicIn": region}
+
+    def target_group(self, arns: Callable[[Row], bool]) -> dict[str, str]:
+        """The dimensions of the hosts of a target group that a load balancer serves; the first by name."""
+        groups = [row for row in seen(self._view.rows(TARGET_GROUPS)) if arns(row) and row.get("LoadBalancerArns")]
+        for row in sorted(groups, key=lambda row: str(row["TargetGroupArn"])):
+            balancer = str(row["LoadBalancerArns"][0]).partition(":loadbalancer/")[2]
+            return {"TargetGroup": str(row["TargetGroupArn"]).rpartition(":")[2], "TargetLoadBalancer": balancer}
+        return {}
 
     def _looking_at(
         self, namespaces: tuple[str, ...], names: tuple[str, ...], dimensions: Mapping[str, str]
@@ -180,7 +209,9 @@ class _Alarms:
                 return False
 
 
-def _verdict(row: Row, arn: str, name: str, conditions: Conditions, facts: Mapping[str, str]) -> Finding:
+def _verdict(
+    row: Row, arn: str, name: str, alarms: _Alarms, conditions: Conditions, facts: Mapping[str, str]
+) -> Finding:
     missing = unmet(conditions)
     expected = f"a working alarm for {', '.join(conditions)}"
     if not missing:
@@ -191,7 +222,12 @@ def _verdict(row: Row, arn: str, name: str, conditions: Conditions, facts: Mappi
         f"The {name} has no working alarm for {', '.join(missing)}",
         observed=f"no working alarm for {', '.join(missing)}",
         expected=expected,
-        facts={**facts, "missing": ",".join(missing)},
+        facts={
+            **facts,
+            **alarms.told(row.region),
+            **{f"lacks {signal.partition(' (')[0]}": "true" for signal in missing},
+            "missing": ",".join(missing),
+        },
     )
 
 
@@ -203,7 +239,13 @@ def _load_balancers(view: View, alarms: _Alarms) -> Iterator[Finding]:
                 yield unknown(row.origin, arn, f"The {name} is being created", Reason.IN_TRANSIT)
                 continue
             dimension = {"LoadBalancer": arn.partition(":loadbalancer/")[2]}
-            yield _verdict(row, arn, name, _balancer_conditions(alarms, str(row.get("Type")), dimension), dimension)
+            kind = str(row.get("Type"))
+            facts = {"kind": kind, **dimension, **alarms.target_group(partial(_is_served_by, arn))}
+            yield _verdict(row, arn, name, alarms, _balancer_conditions(alarms, kind, dimension), facts)
+
+
+def _is_served_by(balancer: str, group: Row) -> bool:
+    return balancer in (group.get("LoadBalancerArns") or ())
 
 
 def _balancer_conditions(alarms: _Alarms, kind: str, dimension: dict[str, str]) -> Conditions:
@@ -226,8 +268,11 @@ def _databases(view: View, alarms: _Alarms) -> Iterator[Finding]:
             if is_changing(row):
                 yield unknown(row.origin, arn, f"The {name} is {status(row)}", Reason.IN_TRANSIT)
                 continue
-            facts = {"DBInstanceIdentifier": row["DBInstanceIdentifier"]}
-            yield _verdict(row, arn, name, _database_conditions(view, alarms, row), facts)
+            facts = {
+                "DBInstanceIdentifier": row["DBInstanceIdentifier"],
+                "storageMetric": "FreeLocalStorage" if is_aurora(row) else "FreeStorageSpace",
+            }
+            yield _verdict(row, arn, name, alarms, _database_conditions(view, alarms, row), facts)
 
 
 def _database_conditions(view: View, alarms: _Alarms, row: Row) -> Conditions:
@@ -264,9 +309,14 @@ def _services(view: View, alarms: _Alarms) -> Iterator[Finding]:
         if row.get("status") != "ACTIVE":
             continue
         with view.judging(row["serviceArn"], row.region):
-            facts = {"ClusterName": row["clusterArn"].rpartition("/")[2], "ServiceName": row["serviceName"]}
-            conditions = _service_conditions(view, alarms, row, facts)
-            yield _verdict(row, row["serviceArn"], f"service {row['serviceName']}", conditions, facts)
+            service = {"ClusterName": row["clusterArn"].rpartition("/")[2], "ServiceName": row["serviceName"]}
+            conditions = _service_conditions(view, alarms, row, service)
+            facts = {**service, **alarms.target_group(partial(_is_one_of, target_groups(row)))}
+            yield _verdict(row, row["serviceArn"], f"service {row['serviceName']}", alarms, conditions, facts)
+
+
+def _is_one_of(arns: set[str], group: Row) -> bool:
+    return group["TargetGroupArn"] in arns
 
 
 def _service_conditions(view: View, alarms: _Alarms, row: Row, service: dict[str, str]) -> Conditions:
@@ -305,7 +355,7 @@ def _functions(view: View, alarms: _Alarms) -> Iterator[Finding]:
                 yield unknown(row.origin, arn, f"The {name} is being created", Reason.IN_TRANSIT)
                 continue
             dimension = {"FunctionName": row["FunctionName"]}
-            yield _verdict(row, arn, name, _function_conditions(alarms, dimension), dimension)
+            yield _verdict(row, arn, name, alarms, _function_conditions(alarms, dimension), dimension)
 
 
 def _function_conditions(alarms: _Alarms, dimension: dict[str, str]) -> Conditions:
@@ -325,7 +375,8 @@ def _queues(view: View, alarms: _Alarms) -> Iterator[Finding]:
         with view.judging(arn, queue.region):
             if any_of(partial(_is_among, arn, known), partial(_is_among, arn, every)):
                 dimension = {"QueueName": name}
-                yield _verdict(queue, arn, f"dead-letter queue {name}", _queue_conditions(alarms, dimension), dimension)
+                title, conditions = f"dead-letter queue {name}", _queue_conditions(alarms, dimension)
+                yield _verdict(queue, arn, title, alarms, conditions, dimension)
 
 
 def _is_among(arn: str, names: Names) -> bool:

@@ -11,7 +11,7 @@ from passmuster.checks.declaration import Controls, check
 from passmuster.inventory.operations import synthetics
 from passmuster.inventory.operations.apigateway import DOMAIN_NAMES
 from passmuster.inventory.operations.cloudfront import DISTRIBUTIONS
-from passmuster.inventory.operations.cloudwatch import METRIC_ALARMS
+from passmuster.inventory.operations.cloudwatch import METRIC_ALARMS, alarm_topic
 from passmuster.inventory.operations.elbv2 import LOAD_BALANCERS
 from passmuster.inventory.operations.endpoints import NAME_CALLS, Endpoint, balancers, distributions, plain
 from passmuster.inventory.operations.globalaccelerator import ACCELERATORS, ENDPOINT_GROUPS
@@ -215,6 +215,7 @@ class _Judge:
     def _failed(self, target: _Target, canaries: list[Row]) -> Finding:
         """About the canary that lacks least."""
         facts = {"host": (seen(target.others()) or sorted(target.hosts))[0], "missing": "canary"}
+        facts |= {"runtime": synthetics.newest(self._view, self._now), "TopicArn": alarm_topic(self._view)}
         canary = min(canaries, key=lambda one: len(self._lacking(one)), default=None)
         message, observed = f"No canary asks the {target.name}", "no canary"
         if canary is not None:
@@ -224,7 +225,8 @@ class _Judge:
                 message = f"The canary {name} of the {target.name} is {str(canary['State']).lower()}"
                 return self._unknown(target, message, Reason.IN_TRANSIT, observed)
             message = f"The canary {name} of the {target.name} does not meet: {', '.join(lacking)}"
-            facts |= {"canary": str(name), "missing": "alarm" if lacking == [ALARM] else "canary"}
+            here = canary.region == self._view.regions[0]
+            facts |= {"canary": str(name), "missing": "canary" if lacking != [ALARM] else "alarm" if here else "alarms"}
         return failed(target.origin, target.resource, message, observed=observed, expected=EXPECTED, facts=facts)
 
     def _lacking(self, canary: Row) -> list[str]:

@@ -111,9 +111,15 @@ class _Groups:
     ) -> Finding:
         expected = f"logs in groups that keep them {self._least} days or longer, not for ever"
         short = {group.name: fault for group in groups if (fault := self._fault(group))}
+        others = list(faults)
         faults = [*faults, *short.values()]
         if faults:
-            facts = {"LogGroupNames": ",".join(short)}
+            facts = {
+                "LogGroupNames": ",".join(short),
+                "service": arn.split(":")[2],
+                "Subject": name,
+                "Faults": ", ".join(others),
+            }
             message = f"The logs of the {name} are not kept as they should be: {', '.join(faults)}"
             return failed(row.origin, arn, message, observed=", ".join(faults), expected=expected, facts=facts)
         missing = [group for group in groups if group.name not in self._known() and group.name not in self._every()]

@@ -54,14 +54,21 @@ def _service(view: View, service: Row) -> Iterator[Finding]:
     elif controller == "CODE_DEPLOY":
         if not any(_deploys(group, service) for group in view.rows(DEPLOYMENT_GROUPS)):
             message = f"The {name} is left to CodeDeploy, but no deployment group deploys it"
-            yield failed(service.origin, arn, message, observed="no deployment group", expected=EXPECTED)
+            facts = _named(service) | {"kind": "code-deploy"}
+            yield failed(service.origin, arn, message, observed="no deployment group", expected=EXPECTED, facts=facts)
     elif has_rollback(service):
         yield passed(service.origin, arn, f"A failed deployment of the {name} rolls back", expected=EXPECTED)
     else:
         breaker = (service.get("deploymentConfiguration") or {}).get("deploymentCircuitBreaker") or {}
         observed = "circuit breaker without rollback" if breaker.get("enable") else "no circuit breaker"
         message = f"A failed deployment of the {name} stays"
-        yield failed(service.origin, arn, message, observed=observed, expected=EXPECTED)
+        facts = _named(service) | {"kind": "service"}
+        yield failed(service.origin, arn, message, observed=observed, expected=EXPECTED, facts=facts)
+
+
+def _named(service: Row) -> dict[str, str]:
+    cluster = str(service.get("clusterArn") or "").rpartition("/")[2]
+    return {"ServiceArn": service["serviceArn"], "ServiceName": service["serviceName"], "ClusterName": cluster}
 
 
 def _deploys(group: Row, service: Row) -> bool:
@@ -88,4 +95,9 @@ def _group(view: View, group: Row) -> Finding:
         return passed(group.origin, arn, message, observed=events, expected=expected)
     message = f"A failed deployment of the group {title} stays"
     observed = f"rollback on {events} only" if events else "no automatic rollback"
-    return failed(group.origin, arn, message, observed=observed, expected=expected)
+    facts = {
+        "kind": "deployment-group",
+        "ApplicationName": str(group.asked("applicationName")),
+        "DeploymentGroupName": str(group.asked("deploymentGroupName")),
+    }
+    return failed(group.origin, arn, message, observed=observed, expected=expected, facts=facts)

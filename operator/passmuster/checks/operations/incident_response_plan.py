@@ -90,7 +90,8 @@ def incident_response_plan(view: View, parameters: Parameters, evidence: Evidenc
     origin = view.origin(RESPONSE_PLANS)
     if missing := unmet(conditions):
         message = f"The account is not prepared for an incident, it lacks: {', '.join(missing)}"
-        yield failed(origin, view.account_id, message, observed=f"missing: {', '.join(missing)}", expected=EXPECTED)
+        observed, facts = f"missing: {', '.join(missing)}", {"missing": ", ".join(missing)}
+        yield failed(origin, view.account_id, message, observed=observed, expected=EXPECTED, facts=facts)
         return
     message = "AWS knows whom to call, and there is a plan for an incident that was tried"
     observed = ", ".join(conditions) + (f", the plan attested by {attestation.owner}" if attestation else "")

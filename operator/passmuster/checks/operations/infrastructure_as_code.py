@@ -136,17 +136,22 @@ def _verdict(
     view: View, resources: Mapping[str, object], owned: set[str], minimum: int, warnings: tuple[str, ...]
 ) -> Finding:
     total, tenths = len(resources), len(owned) * 1000 // len(resources)
-    verdict = passed if len(owned) * 100 >= minimum * total else failed
-    strays = [short_name(arn) for arn in sorted(set(resources) - owned)]
-    more = f" and {len(strays) - NAMED} more" if len(strays) > NAMED else ""
-    names = f"; not owned: {', '.join(strays[:NAMED])}{more}" if strays and verdict is failed else ""
-    return verdict(
-        view.origin(TAGGED),
+    origin, message = view.origin(TAGGED), f"{len(owned)} of {total} resources are owned by a stack or by Terraform"
+    observed = f"{tenths // 10}.{tenths % 10} % of {total} resources"
+    expected = f"{minimum} % owned by infrastructure as code"
+    if len(owned) * 100 >= minimum * total:
+        return passed(origin, view.account_id, message, observed=observed, expected=expected, warnings=warnings)
+    strays = sorted(set(resources) - owned)
+    names = [short_name(arn) for arn in strays]
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return failed(
+        origin,
         view.account_id,
-        f"{len(owned)} of {total} resources are owned by a stack or by Terraform{names}",
-        observed=f"{tenths // 10}.{tenths % 10} % of {total} resources",
-        expected=f"{minimum} % owned by infrastructure as code",
+        f"{message}; not owned: {', '.join(names[:NAMED])}{more}",
+        observed=observed,
+        expected=expected,
         warnings=warnings,
+        facts={"missing": "owner", "Resources": ",".join(strays[:NAMED]), "Strays": str(len(strays))},
     )
 
 
@@ -230,4 +235,5 @@ def _drifted(stack: Row) -> Finding:
         f"The stack {stack['StackName']} has drifted: its resources were changed by hand",
         observed="DRIFTED",
         expected="IN_SYNC",
+        facts={"missing": "sync", "StackName": stack["StackName"]},
     )

@@ -104,7 +104,8 @@ def _judged(subject: Subject, today: date, days: int) -> Finding | None:
         message = f"{about}, which AWS ended, and is being changed"
         return unknown(origin, arn, message, Reason.IN_TRANSIT, observed=observed, expected=EXPECTED)
     message = f"{about}, which AWS ended {when}: {entry.substitute} takes its place"
-    return failed(origin, arn, message, observed=observed, expected=EXPECTED)
+    facts = {"kind": subject.kind, "name": subject.name, "what": subject.what, "substitute": entry.substitute}
+    return failed(origin, arn, message, observed=observed, expected=EXPECTED, facts=facts)
 
 
 def _end_of(subject: Subject) -> _End | None:

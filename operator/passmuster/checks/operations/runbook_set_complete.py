@@ -14,6 +14,8 @@ from passmuster.model.finding import Finding, failed, not_applicable, passed, un
 from passmuster.model.parameter import Kind, Parameter, Parameters, Stricter
 from passmuster.model.verdict import Category, Phase, Reason, Severity
 
+USUAL = ("scaling", "security-ir", "incident")
+
 
 @check(
     title="Runbooks cover scaling and incidents",
@@ -29,7 +31,7 @@ from passmuster.model.verdict import Category, Phase, Reason, Severity
         Parameter(
             "classes",
             Kind.STRINGS,
-            ["scaling", "security-ir", "incident"],
+            list(USUAL),
             Stricter.MORE,
             "The classes of runbooks that must be there, as their tag readiness:runbook says.",
             max_items=20,
@@ -67,7 +69,9 @@ def runbook_set_complete(view: View, parameters: Parameters, evidence: Evidence)
     origin, account = view.origin(DOCUMENTS), view.account_id
     if missing := missing_runbooks(view, classes, since):
         message = f"No runbook of the last {days} days tells how to handle: {', '.join(missing)}"
-        yield failed(origin, account, message, observed=f"missing: {', '.join(missing)}", expected=expected)
+        facts = {"missing": ", ".join(missing), "classes": "usual" if set(missing) <= set(USUAL) else "own"}
+        observed = f"missing: {', '.join(missing)}"
+        yield failed(origin, account, message, observed=observed, expected=expected, facts=facts)
     elif unfinished := unfinished_runbooks(view, classes, since):
         message = f"A runbook is just being written: {', '.join(unfinished)}"
         yield unknown(origin, account, message, Reason.IN_TRANSIT, expected=expected)

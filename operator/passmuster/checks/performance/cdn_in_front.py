@@ -45,9 +45,9 @@ def cdn_in_front(view: View, parameters: Parameters, evidence: Evidence) -> Iter
     enabled = [row for row in view.rows(DISTRIBUTIONS) if row.get("Enabled")]
     if not enabled:
         message = "No distribution is in front of the account's origins"
-        yield failed(
-            view.origin(DISTRIBUTIONS), view.account_id, message, observed="no enabled distribution", expected=EXPECTED
-        )
+        origin, facts = view.origin(DISTRIBUTIONS), {"missing": "distribution"}
+        observed = "no enabled distribution"
+        yield failed(origin, view.account_id, message, observed=observed, expected=EXPECTED, facts=facts)
         return
     best = min(enabled, key=lambda row: (len(_lacking(row)), row["Id"]))
     lacking, name = _lacking(best), f"distribution {best['Id']}"
@@ -61,7 +61,7 @@ def cdn_in_front(view: View, parameters: Parameters, evidence: Evidence) -> Iter
             f"The {name} is not {', not '.join(lacking)}",
             observed=", ".join(f"not {phrase}" for phrase in lacking),
             expected=EXPECTED,
-            facts={"distribution": best["Id"]},
+            facts={"missing": "protection", "distribution": best["Id"], "Lacking": ", ".join(lacking)},
         )
     else:
         warnings = (

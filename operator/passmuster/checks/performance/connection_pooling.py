@@ -19,6 +19,13 @@ from passmuster.model.parameter import Kind, Parameter, Parameters, Stricter
 from passmuster.model.verdict import Category, Phase, Reason, Severity
 
 WINDOW = timedelta(days=14)
+PROXIED = {
+    "postgres": ("POSTGRESQL", "5432"),
+    "mysql": ("MYSQL", "3306"),
+    "mariadb": ("MYSQL", "3306"),
+    "sqlserver": ("SQLSERVER", "1433"),
+}
+"""The engines that RDS Proxy knows, by how their names begin: its family and the engine's own port."""
 
 PROXIES = Call("rds", "DescribeDBProxies", items="DBProxies", keep=("DBProxyName", "DBProxyArn", "Status"))
 PROXY_TARGETS = Call(
@@ -156,7 +163,29 @@ def _database(view: View, database: Row, maximum: int, *, young: bool) -> Findin
     else:
         message = f"The database {name} has no RDS Proxy and comes near the end of its connections"
         observed = f"{_usage(view, database)}, no RDS Proxy"
-    return failed(database.origin, arn, message, observed=observed, expected=expected, facts={"database": name})
+    facts = _facts(database)
+    return failed(database.origin, arn, message, observed=observed, expected=expected, facts=facts)
+
+
+def _facts(database: Row) -> dict[str, str]:
+    """What a proxy in front of the database must know; one leads to the whole cluster where there is one."""
+    engine = next((one for one in PROXIED if str(database["Engine"]).removeprefix("aurora-").startswith(one)), "")
+    family, port = PROXIED.get(engine, ("", ""))
+    group, cluster = database.get("DBSubnetGroup") or {}, database.get("DBClusterIdentifier") or ""
+    groups = [one.get("VpcSecurityGroupId") for one in database.get("VpcSecurityGroups") or ()]
+    subnets = [one.get("SubnetIdentifier") for one in group.get("Subnets") or ()]
+    return {
+        "database": database["DBInstanceIdentifier"],
+        "cluster": cluster,
+        "instanceToProxy": "" if cluster else database["DBInstanceIdentifier"],
+        "proxyFor": f"cluster/{cluster}" if cluster else f"instance/{database['DBInstanceIdentifier']}",
+        "engineFamily": family,
+        "port": port,
+        "vpcId": group.get("VpcId") or "",
+        "subnetIds": ",".join(str(one) for one in subnets if one),
+        "securityGroupId": str(next(iter(groups), "") or ""),
+        "secretArn": (database.get("MasterUserSecret") or {}).get("SecretArn") or "",
+    }
 
 
 def _has_functions(view: View, database: Row) -> bool:

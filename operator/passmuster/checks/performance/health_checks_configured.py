@@ -15,6 +15,9 @@ from passmuster.model.parameter import Parameters
 from passmuster.model.verdict import Category, Phase, Severity
 
 GROUP_EXPECTED = "health check type ELB and a grace period"
+GRACE = 300
+"""Seconds that an instance gets to start where nobody said otherwise; AWS's own default in the console."""
+
 SERVICE_EXPECTED = "a load balancer's health check with a grace period, or a container health check"
 
 
@@ -77,6 +80,7 @@ def _target_group(targets: Row) -> Finding:
             f"The target group {name} does not check its targets",
             observed="health check off",
             expected="health check on",
+            facts={"kind": "target-group", "TargetGroupArn": arn},
         )
     return passed(targets.origin, arn, f"The target group {name} checks its targets", observed="health check on")
 
@@ -91,12 +95,19 @@ def _group(group: Row) -> Finding:
     kinds = str(group.get("HealthCheckType") or "EC2")
     grace = group.get("HealthCheckGracePeriod") or 0
     observed = f"health check type {kinds}, grace period {grace} s"
+    facts = {
+        "kind": "group",
+        "AutoScalingGroupName": name,
+        "AutoScalingGroupARN": arn,
+        "GracePeriod": str(grace if grace > 0 else GRACE),
+        "HealthCheckType": kinds if "ELB" in kinds.split(",") else f"{kinds},ELB".removeprefix("EC2,"),
+    }
     if "ELB" not in kinds.split(","):
         message = f"The group {name} keeps instances that its load balancer found unhealthy"
-        return failed(group.origin, arn, message, observed=observed, expected=GROUP_EXPECTED)
+        return failed(group.origin, arn, message, observed=observed, expected=GROUP_EXPECTED, facts=facts)
     if grace <= 0:
         message = f"The group {name} has no grace period and may replace instances while they start"
-        return failed(group.origin, arn, message, observed=observed, expected=GROUP_EXPECTED)
+        return failed(group.origin, arn, message, observed=observed, expected=GROUP_EXPECTED, facts=facts)
     message = f"The group {name} replaces instances that its load balancer found unhealthy"
     return passed(group.origin, arn, message, observed=observed, expected=GROUP_EXPECTED)
 
@@ -109,9 +120,14 @@ def _service(view: View, service: Row) -> Finding:
     observed = f"load balancer, grace period {grace} s"
     if grace <= 0:
         message = f"The service {name} has no grace period and may stop tasks while they start"
-        return failed(service.origin, arn, message, observed=observed, expected=SERVICE_EXPECTED)
+        facts = {"kind": "service", "ServiceArn": arn, "ServiceName": name, "ClusterName": _cluster(service)}
+        return failed(service.origin, arn, message, observed=observed, expected=SERVICE_EXPECTED, facts=facts)
     message = f"The service {name} is checked by its load balancer"
     return passed(service.origin, arn, message, observed=observed, expected=SERVICE_EXPECTED)
+
+
+def _cluster(service: Row) -> str:
+    return str(service.get("clusterArn") or "").rpartition("/")[2]
 
 
 def _is_behind_load_balancer(service: Row) -> bool:
@@ -134,6 +150,7 @@ def _service_alone(view: View, service: Row) -> Finding:
             f"Nothing checks the health of the service {name}: no load balancer and no container health check",
             observed="no health check",
             expected=SERVICE_EXPECTED,
+            facts={"kind": "container", "ServiceName": name, "ClusterName": _cluster(service)},
         )
     return passed(
         service.origin,

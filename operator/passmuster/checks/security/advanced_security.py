@@ -84,7 +84,10 @@ def advanced_security(view: View, parameters: Parameters, evidence: Evidence) ->
     else:
         observed = _observed(features)
         message = f"Fewer than two advanced security features are on: {observed}"
-        yield failed(origin, view.account_id, message, observed=observed, expected=EXPECTED)
+        facts = {"UnusedAccess": _told(features, "an analyzer of unused access"), "Macie": _told(features, "Macie")}
+        if len(view.regions) > 1 and facts["Macie"] == "off":
+            facts["Macie"] = "off in several regions"
+        yield failed(origin, view.account_id, message, observed=observed, expected=EXPECTED, facts=facts)
 
 
 def _features(view: View, states: tuple[str, ...]) -> dict[str, Callable[[], bool]]:
@@ -111,6 +114,12 @@ def _observed(features: dict[str, Callable[[], bool]]) -> str:
     """The features that are on, as far as they could be read."""
     found = [name for name, holds in features.items() if seen(one for one in (name,) if holds())]
     return " and ".join(found) or "none"
+
+
+def _told(features: dict[str, Callable[[], bool]], name: str) -> str:
+    """Whether a feature is on, for whoever would switch it on."""
+    answers = seen(features[one]() for one in (name,))
+    return "unread" if not answers else "on" if answers[0] else "off"
 
 
 def _covered(places: Iterable[K], on: Callable[[K], bool], used: Callable[[K], bool]) -> bool:

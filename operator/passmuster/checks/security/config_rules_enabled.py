@@ -79,7 +79,7 @@ def config_rules_enabled(view: View, parameters: Parameters, evidence: Evidence)
             f"AWS Config in {view.region} lacks: {', '.join(phrases)}",
             observed=f"{len(rules.active)} rules" if rules.active else "no rule",
             expected=expected,
-            facts={"missing": "rules"},
+            facts={"missing": "rules" if _can_be_added(rules, names) else "evaluation"},
         )
 
 
@@ -133,6 +133,12 @@ def _missing(rules: _Rules, names: list[str], least: int) -> dict[str, Callable[
     for name in dict.fromkeys(names):
         conditions |= _required(rules, name)
     return conditions
+
+
+def _can_be_added(rules: _Rules, names: list[str]) -> bool:
+    """Whether a rule about tags, and no other that the policy names, has yet to be made."""
+    absent = [name for name in names if not rules.named(name)]
+    return not rules.active or absent == [TAG_RULE]
 
 
 def _required(rules: _Rules, name: str) -> dict[str, Callable[[], bool]]:

@@ -112,19 +112,32 @@ class _Judge:
         self.expected = "encrypted with a key of the customer" if customer else "encrypted"
 
     def __call__(
-        self, row: Row, arn: str, name: str, *, encrypted: bool, key: str | None = None, status: str = ""
+        self,
+        row: Row,
+        arn: str,
+        name: str,
+        *,
+        kind: str,
+        identifier: str,
+        encrypted: bool,
+        key: str | None = None,
+        status: str = "",
     ) -> Iterator[Finding]:
+        """`kind` and `identifier` are what a remediation knows the store by."""
         if status.lower() in GOING:
             return
+        facts = {"kind": kind, "Id": identifier, "Arn": arn}
         with self._view.judging(arn, row.region):
             if status.lower() in CHANGING:
                 yield unknown(row.origin, arn, f"The {name} is {status}", Reason.IN_TRANSIT, expected=self.expected)
             elif not encrypted:
                 message = f"The {name} is not encrypted"
-                yield failed(row.origin, arn, message, observed="not encrypted", expected=self.expected)
+                found = facts | {"missing": "encryption"}
+                yield failed(row.origin, arn, message, observed="not encrypted", expected=self.expected, facts=found)
             elif self.customer and not self._is_of_customer(key):
                 message = f"The {name} is not encrypted with a key of the customer"
-                yield failed(row.origin, arn, message, observed="a key of AWS", expected=self.expected)
+                found = facts | {"missing": "customer-key"}
+                yield failed(row.origin, arn, message, observed="a key of AWS", expected=self.expected, facts=found)
             else:
                 yield passed(row.origin, arn, f"The {name} is encrypted", observed="encrypted", expected=self.expected)
 
@@ -151,25 +164,36 @@ def _volumes(view: View, judge: _Judge) -> Iterator[Finding]:
     for row in view.rows(VOLUMES):
         arn = f"arn:{view.partition}:ec2:{row.region}:{view.account_id}:volume/{row['VolumeId']}"
         name = f"volume {row['VolumeId']}"
-        encrypted = bool(row.get("Encrypted"))
-        yield from judge(row, arn, name, encrypted=encrypted, key=row.get("KmsKeyId"), status=row.get("State") or "")
+        encrypted, key, state = bool(row.get("Encrypted")), row.get("KmsKeyId"), row.get("State") or ""
+        yield from judge(
+            row, arn, name, kind="volume", identifier=row["VolumeId"], encrypted=encrypted, key=key, status=state
+        )
 
 
 def _databases(view: View, judge: _Judge) -> Iterator[Finding]:
     for row in view.rows(DB_INSTANCES):
         if not row.get("DBClusterIdentifier"):
-            yield from _database(row, row["DBInstanceArn"], row["DBInstanceIdentifier"], judge)
+            yield from _database(row, row["DBInstanceArn"], "database", row["DBInstanceIdentifier"], judge)
 
 
 def _clusters(view: View, judge: _Judge) -> Iterator[Finding]:
     for row in view.rows(DB_CLUSTERS):
-        yield from _database(row, row["DBClusterArn"], row["DBClusterIdentifier"], judge)
+        yield from _database(row, row["DBClusterArn"], "cluster", row["DBClusterIdentifier"], judge)
 
 
-def _database(row: Row, arn: str, identifier: str, judge: _Judge) -> Iterator[Finding]:
+def _database(row: Row, arn: str, kind: str, identifier: str, judge: _Judge) -> Iterator[Finding]:
     status = "deleting" if is_going(row) else "modifying" if is_changing(row) else ""
-    encrypted = bool(row.get("StorageEncrypted")) or _has_type(row)
-    yield from judge(row, arn, f"database {identifier}", encrypted=encrypted, key=row.get("KmsKeyId"), status=status)
+    encrypted, key = bool(row.get("StorageEncrypted")) or _has_type(row), row.get("KmsKeyId")
+    yield from judge(
+        row,
+        arn,
+        f"database {identifier}",
+        kind=kind,
+        identifier=identifier,
+        encrypted=encrypted,
+        key=key,
+        status=status,
+    )
 
 
 def _has_type(row: Row) -> bool:
@@ -186,6 +210,8 @@ def _file_systems(view: View, judge: _Judge) -> Iterator[Finding]:
             row,
             arn,
             f"file system {row.get('Name') or row['FileSystemId']}",
+            kind="file-system",
+            identifier=row["FileSystemId"],
             encrypted=bool(row.get("Encrypted")),
             key=row.get("KmsKeyId"),
             status=row.get("LifeCycleState") or "",
@@ -202,7 +228,8 @@ def _buckets(view: View, judge: _Judge) -> Iterator[Finding]:
             rules = (row.get("Rules") or []) if row is not None else []
             keys = [rule.get("KMSMasterKeyID") for rule in rules if rule and rule.get("SSEAlgorithm") in KMS]
             found = row if row is not None else bucket
-            yield from judge(found, arn, f"bucket {bucket['Name']}", encrypted=True, key=next(iter(keys), None))
+            name, key = bucket["Name"], next(iter(keys), None)
+            yield from judge(found, arn, f"bucket {name}", kind="bucket", identifier=name, encrypted=True, key=key)
 
 
 def _tables(view: View, judge: _Judge) -> Iterator[Finding]:
@@ -217,6 +244,8 @@ def _tables(view: View, judge: _Judge) -> Iterator[Finding]:
                     row,
                     row.get("TableArn") or arn,
                     f"table {table.data}",
+                    kind="table",
+                    identifier=str(table.data),
                     encrypted=True,
                     key=key,
                     status="" if status == "UPDATING" else status,
@@ -229,7 +258,8 @@ def _topics(view: View, judge: _Judge) -> Iterator[Finding]:
         with view.judging(arn, topic.region):
             for row in view.rows(TOPIC_ATTRIBUTES, topic):
                 key = row.get("KmsMasterKeyId")
-                yield from judge(row, arn, f"topic {arn.rpartition(':')[2]}", encrypted=bool(key), key=key)
+                name = f"topic {arn.rpartition(':')[2]}"
+                yield from judge(row, arn, name, kind="topic", identifier=arn, encrypted=bool(key), key=key)
 
 
 def _queues(view: View, judge: _Judge) -> Iterator[Finding]:
@@ -240,7 +270,8 @@ def _queues(view: View, judge: _Judge) -> Iterator[Finding]:
             for row in view.rows(QUEUE_ATTRIBUTES, queue):
                 key = row.get("KmsMasterKeyId")
                 encrypted = bool(key) or str(row.get("SqsManagedSseEnabled")).lower() == "true"
-                yield from judge(row, row.get("QueueArn") or arn, f"queue {name}", encrypted=encrypted, key=key)
+                own, url = row.get("QueueArn") or arn, str(queue.data)
+                yield from judge(row, own, f"queue {name}", kind="queue", identifier=url, encrypted=encrypted, key=key)
 
 
 def _replication_groups(view: View, judge: _Judge) -> Iterator[Finding]:
@@ -250,6 +281,8 @@ def _replication_groups(view: View, judge: _Judge) -> Iterator[Finding]:
             row,
             arn,
             f"cache {row['ReplicationGroupId']}",
+            kind="replication-group",
+            identifier=row["ReplicationGroupId"],
             encrypted=bool(row.get("AtRestEncryptionEnabled")) or _has_type(row),
             key=row.get("KmsKeyId"),
             status=row.get("Status") or "",
@@ -262,15 +295,20 @@ def _single_caches(view: View, judge: _Judge) -> Iterator[Finding]:
             continue
         arn = row.get("ARN") or _cache_arn(view, row, "cluster", row["CacheClusterId"])
         encrypted, status = bool(row.get("AtRestEncryptionEnabled")), row.get("CacheClusterStatus") or ""
-        yield from judge(row, arn, f"cache {row['CacheClusterId']}", encrypted=encrypted, status=status)
+        name = row["CacheClusterId"]
+        yield from judge(
+            row, arn, f"cache {name}", kind="cache-cluster", identifier=name, encrypted=encrypted, status=status
+        )
 
 
 def _serverless_caches(view: View, judge: _Judge) -> Iterator[Finding]:
     """They are always encrypted; a key is named only where the customer brought one."""
     for row in view.rows(SERVERLESS_CACHES):
         arn = row.get("ARN") or _cache_arn(view, row, "serverlesscache", row["ServerlessCacheName"])
-        key, status = row.get("KmsKeyId"), row.get("Status") or ""
-        yield from judge(row, arn, f"cache {row['ServerlessCacheName']}", encrypted=True, key=key, status=status)
+        key, status, name = row.get("KmsKeyId"), row.get("Status") or "", row["ServerlessCacheName"]
+        yield from judge(
+            row, arn, f"cache {name}", kind="serverless-cache", identifier=name, encrypted=True, key=key, status=status
+        )
 
 
 def _cache_arn(view: View, row: Row, kind: str, name: str) -> str:
@@ -281,8 +319,17 @@ def _warehouses(view: View, judge: _Judge) -> Iterator[Finding]:
     for row in view.rows(CLUSTERS):
         name = row["ClusterIdentifier"]
         arn = f"arn:{view.partition}:redshift:{row.region}:{view.account_id}:cluster:{name}"
-        encrypted, status = bool(row.get("Encrypted")), row.get("ClusterStatus") or ""
-        yield from judge(row, arn, f"warehouse {name}", encrypted=encrypted, key=row.get("KmsKeyId"), status=status)
+        encrypted, key, status = bool(row.get("Encrypted")), row.get("KmsKeyId"), row.get("ClusterStatus") or ""
+        yield from judge(
+            row,
+            arn,
+            f"warehouse {name}",
+            kind="warehouse",
+            identifier=name,
+            encrypted=encrypted,
+            key=key,
+            status=status,
+        )
 
 
 def _domains(view: View, judge: _Judge) -> Iterator[Finding]:
@@ -292,6 +339,8 @@ def _domains(view: View, judge: _Judge) -> Iterator[Finding]:
             row,
             row["ARN"],
             f"search domain {row['DomainName']}",
+            kind="search-domain",
+            identifier=row["DomainName"],
             encrypted=bool(row.get("Encrypted")),
             key=row.get("KmsKeyId"),
             status="deleting" if row.get("Deleted") else status,

@@ -142,7 +142,8 @@ def _root_account(view: View, summary: Row) -> Finding:
     observed = ", ".join(f"{name}: {'not told' if value is None else bool(value)}" for name, value in told.items())
     origin, arn = summary.origin, _root(view)
     if keys:
-        return failed(origin, arn, "Root has an access key", observed=observed, expected=ROOT_EXPECTED)
+        facts = {"kind": "root-key"}
+        return failed(origin, arn, "Root has an access key", observed=observed, expected=ROOT_EXPECTED, facts=facts)
     if keys is not None and factor:
         message = "Root has a second factor and no access key"
         return passed(origin, arn, message, observed=observed, expected=ROOT_EXPECTED)
@@ -150,7 +151,8 @@ def _root_account(view: View, summary: Row) -> Finding:
         message = "AWS does not tell which credentials root has"
         return unknown(origin, arn, message, Reason.PARTIAL, observed=observed, expected=ROOT_EXPECTED)
     if password:
-        return failed(origin, arn, "Root has no second factor", observed=observed, expected=ROOT_EXPECTED)
+        facts, message = {"kind": "root-factor"}, "Root has no second factor"
+        return failed(origin, arn, message, observed=observed, expected=ROOT_EXPECTED, facts=facts)
     return passed(origin, arn, "Root has no credentials", observed=observed, expected=ROOT_EXPECTED)
 
 
@@ -158,7 +160,8 @@ def _policy(policy: Row) -> Finding:
     name, expected = f"policy {policy['Name']}", "no statement that allows every action on every resource"
     if any(map(_allows_everything, policy["Documents"])):
         message = f"The {name} allows everything"
-        return failed(policy.origin, policy["Arn"], message, observed="Action * on Resource *", expected=expected)
+        observed, facts = "Action * on Resource *", {"kind": "policy", "PolicyArn": policy["Arn"]}
+        return failed(policy.origin, policy["Arn"], message, observed=observed, expected=expected, facts=facts)
     return passed(policy.origin, policy["Arn"], f"The {name} does not allow everything", expected=expected)
 
 
@@ -182,7 +185,11 @@ def _identity(identity: Row, kind: str, conditions: dict[str, Callable[[], bool]
     ]
     observed = [f"not: {phrase}" for phrase in missing] + [f"inline policy {policy}" for policy in admins]
     message = f"The {name} does not have {', '.join(missing)}"
-    return failed(identity.origin, identity["Arn"], message, observed=", ".join(observed), expected=expected)
+    facts = {"kind": "inline-policy" if admins else "old-key", "Identity": kind, "Name": identity["Name"]}
+    if admins:
+        facts["Policies"] = ", ".join(admins)
+    observed_text = ", ".join(observed)
+    return failed(identity.origin, identity["Arn"], message, observed=observed_text, expected=expected, facts=facts)
 
 
 def _has_no_admin(identity: Row) -> Callable[[], bool]:
@@ -227,5 +234,10 @@ def _region(view: View, analyzers: list[Row], region: str) -> Finding:
         )
     message = f"No active analyzer watches access from outside in {region}"
     return failed(
-        origin, view.account_id, message, observed=observed, expected=ANALYZER_EXPECTED, facts={"missing": "analyzer"}
+        origin,
+        view.account_id,
+        message,
+        observed=observed,
+        expected=ANALYZER_EXPECTED,
+        facts={"missing": "analyzer", "analyzerRegion": region},
     )

@@ -129,7 +129,11 @@ class _Repository:
                 f"The repository {name} does not meet: {', '.join(missing)}",
                 observed=", ".join([*(f"not: {phrase}" for phrase in missing), *self._old_findings()]),
                 expected=expected,
-                facts={"missing": "scanning" if SCANS in missing else "", "RepositoryName": name},
+                facts={
+                    "missing": "scanning" if SCANS in missing else "patches",
+                    "RepositoryName": name,
+                    **self._registry(),
+                },
             )
         for image in self._containers():
             states = [row.get("Status") for row in self._view.rows(FINDINGS, image)] or ["missing"]
@@ -154,6 +158,11 @@ class _Repository:
         if registry is not None and registry.get("scanType") == "ENHANCED":
             return all_of(lambda: covered, self._has_inspector)
         return covered or bool((self._row.get("imageScanningConfiguration") or {}).get("scanOnPush"))
+
+    def _registry(self) -> dict[str, str]:
+        """Which kind of scanning the registry has chosen; enhanced scanning leaves the repository's setting aside."""
+        rows = (row for row in seen(self._view.rows(SCANNING)) if row.region == self._row.region)
+        return {"scanType": next((str(row.get("scanType") or "BASIC") for row in rows), "BASIC")}
 
     def _has_inspector(self) -> bool:
         region = self._row.region

@@ -90,7 +90,7 @@ def _task_definition(definition: Row, parameters: Parameters) -> Finding:
         for variable in container.get("environment") or []
         if _is_literal(variable) and parameters.matches("namePatterns", variable["name"])
     ]
-    return _environment(definition, arn, name, exposed)
+    return _environment(definition, arn, name, exposed, {"kind": "task-definition", "Name": arn.rpartition("/")[2]})
 
 
 def _is_literal(variable: dict[str, Any]) -> bool:
@@ -104,10 +104,10 @@ def _function(function: Row, parameters: Parameters) -> Finding:
         return unknown(function.origin, arn, message, Reason.DENIED, observed=function["EnvironmentError"])
     pairs = zip(function["EnvironmentNames"], function["EnvironmentLiterals"], strict=True)
     exposed = [name for name, literal in pairs if literal and parameters.matches("namePatterns", name)]
-    return _environment(function, arn, name, exposed)
+    return _environment(function, arn, name, exposed, {"kind": "function", "Name": function["FunctionName"]})
 
 
-def _environment(row: Row, arn: str, name: str, exposed: list[str]) -> Finding:
+def _environment(row: Row, arn: str, name: str, exposed: list[str], facts: dict[str, str]) -> Finding:
     if not exposed:
         return passed(row.origin, arn, f"The {name} has no secret in its environment", expected=NO_LITERAL)
     return failed(
@@ -116,6 +116,7 @@ def _environment(row: Row, arn: str, name: str, exposed: list[str]) -> Finding:
         f"The {name} seems to have secrets in its environment",
         observed=f"literal values of {', '.join(exposed)}",
         expected=NO_LITERAL,
+        facts={**facts, "Variables": ", ".join(exposed)},
     )
 
 
@@ -158,7 +159,9 @@ def _database(view: View, database: Row, arn: str, identifier: str) -> Iterator[
             yield passed(database.origin, arn, message, observed=f"secret {linked}", expected=MANAGED)
         else:
             message = f"Nothing manages the master password of the {name}"
-            yield failed(database.origin, arn, message, observed="no managed or linked secret", expected=MANAGED)
+            kind = "database" if "DBInstanceArn" in database else "cluster"
+            facts, observed = {"kind": kind, "Name": identifier}, "no managed or linked secret"
+            yield failed(database.origin, arn, message, observed=observed, expected=MANAGED, facts=facts)
 
 
 def _linked(view: View, names: set[str]) -> str | None:

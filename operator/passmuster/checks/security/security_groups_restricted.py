@@ -118,8 +118,18 @@ def _default(group: Row, arn: str, rules: list[Row]) -> Finding:
         f"The {name} has rules, so whatever names no group can talk",
         observed=_listed([_described(rule) for rule in rules]),
         expected=expected,
-        facts={"GroupId": group["GroupId"], "RuleIds": ",".join(rule["SecurityGroupRuleId"] for rule in rules)},
+        facts={
+            "GroupId": group["GroupId"],
+            "kind": "default",
+            "RuleIds": _ids(rules),
+            "IngressRuleIds": _ids([rule for rule in rules if not rule.get("IsEgress")]),
+            "EgressRuleIds": _ids([rule for rule in rules if rule.get("IsEgress")]),
+        },
     )
+
+
+def _ids(rules: list[Row]) -> str:
+    return ",".join(rule["SecurityGroupRuleId"] for rule in rules)
 
 
 def _used(
@@ -149,7 +159,13 @@ def _used(
         observed=_listed([_described(rule) for rule in guilty])
         + (f" on {_listed([user['NetworkInterfaceId'] for user in users])}" if users else ""),
         expected=expected,
-        facts={"GroupId": group["GroupId"], "RuleIds": ",".join(rule["SecurityGroupRuleId"] for rule in guilty)},
+        facts={
+            "GroupId": group["GroupId"],
+            "kind": "world-open",
+            "RuleIds": _ids(guilty),
+            "Rules": _listed([_described(rule) for rule in guilty]),
+            "Users": _listed([user["NetworkInterfaceId"] for user in users]) or "no network interface",
+        },
     )
 
 

@@ -24,7 +24,7 @@ from passmuster.inventory.operations.lambda_ import FUNCTIONS
 from passmuster.inventory.operations.logs import LOG_GROUPS
 from passmuster.inventory.operations.s3 import BUCKETS, is_in
 from passmuster.inventory.operations.secretsmanager import SECRETS
-from passmuster.inventory.snapshot import Row, View, any_of, unmet
+from passmuster.inventory.snapshot import Row, View, any_of, seen, unmet
 from passmuster.model.evidence import Evidence
 from passmuster.model.finding import Finding, failed, passed, unknown
 from passmuster.model.parameter import Kind, Parameter, Parameters, Stricter
@@ -58,6 +58,7 @@ SIGNS = {
 }
 """Whose rows show that a service has resources."""
 
+KINDS = ("gateway", "interface")
 PENDING = ("pending", "pendingacceptance")
 
 
@@ -130,8 +131,29 @@ def _judged(vpc: _Vpc, arn: str, parameters: Parameters) -> Iterator[Finding]:
             f"The private workloads of {name} lack endpoints: {', '.join(missing)}",
             observed=f"lacking: {', '.join(missing)}",
             expected=expected,
-            facts={"VpcId": name, "missing": ",".join(phrase.split()[0] for phrase in missing)},
+            facts=_facts(vpc, missing),
         )
+
+
+def _facts(vpc: _Vpc, missing: list[str]) -> dict[str, str]:
+    """What new endpoints need: a private subnet in use of each zone, the route tables, and the network's addresses.
+
+    A service with an endpoint that does not serve every subnet is apart: a second one could not have private DNS, or
+    would be in a route table twice.
+    """
+    name, used = str(vpc.row["VpcId"]), sorted(set(seen(vpc.used())))
+    subnets = {str(vpc.network.zones[subnet]): subnet for subnet in reversed(used)}
+    kinds = dict(phrase.rstrip(")").split(" (") for phrase in missing)
+    absent = {kind: [one for one in kinds if kinds[one] == kind and not vpc.has_some(one)] for kind in KINDS}
+    return {
+        "VpcId": name,
+        "missing": ",".join(kinds),
+        "Subnets": ",".join(subnets[zone] for zone in sorted(subnets)),
+        "RouteTables": ",".join(sorted({table for subnet in used if (table := vpc.network.tables[subnet])})),
+        "CidrBlock": str(vpc.row.get("CidrBlock") or ""),
+        **{f"absent {kind}": ",".join(f"{name}/{one}" for one in found) for kind, found in absent.items()},
+        "incomplete": ",".join(one for one in kinds if not any(one in found for found in absent.values())),
+    }
 
 
 def _conditions(vpc: _Vpc, parameters: Parameters, states: tuple[str, ...]) -> dict[str, Callable[[], bool]]:
@@ -222,6 +244,15 @@ class _Vpc:
         places = {subnet for endpoint in endpoints for subnet in endpoint.get("SubnetIds") or ()}
         zones = {self.network.zones[subnet] for subnet in places & self.network.zones.keys()}
         return all(self.network.zones[subnet] in zones for subnet in self.used())
+
+    def has_some(self, service: str) -> bool:
+        """Whether any endpoint of the service is in the network, whatever it serves."""
+        return any(
+            endpoint.get("VpcId") == self.row["VpcId"]
+            and str(endpoint.get("ServiceName")).endswith(f".{self.row.region}.{service}")
+            and str(endpoint.get("State")).lower() not in ("deleted", "deleting", "failed", "rejected", "expired")
+            for endpoint in seen(self.view.rows(ENDPOINTS))
+        )
 
     def needs(self, service: str) -> bool:
         """Whether the service has resources that the workloads could call."""

@@ -83,7 +83,8 @@ def _vpc(view: View, vpc: Row, arn: str, parameters: Parameters, now: datetime) 
         message = f"The flow log of {vpc['VpcId']} was just created and has not delivered yet"
         return unknown(vpc.origin, arn, message, Reason.IN_TRANSIT, observed=observed, expected=expected)
     message = f"The traffic of {vpc['VpcId']} is not logged{' as it must be' if faults else ''}"
-    return failed(view.origin(FLOW_LOGS), arn, message, observed=observed, expected=expected)
+    facts = {"VpcId": vpc["VpcId"]}
+    return failed(view.origin(FLOW_LOGS), arn, message, observed=observed, expected=expected, facts=facts)
 
 
 def _faults(log: Row, traffic: str, destination: str) -> list[str]:

@@ -130,9 +130,7 @@ def _judged(view: View, acl: Row, group: Call, parameters: Parameters, facts: Ma
         return passed(acl.origin, arn, message, observed=_shown(rate), expected=expected)
     every = [rate for rule in acl.get("Rules") or () for rate in _enforced(view, group, acl, rule)]
     facts = {**facts, "webAclArn": arn, "webAclName": str(acl["Name"]), "missing": "rate-limit"}
-    facts |= (
-        {"sessionKey": str(parameters["keys"][0]), "webAclId": arn.rpartition("/")[2]} if parameters["keys"] else {}
-    )
+    facts |= {"webAclId": arn.rpartition("/")[2], "sessionKey": str(next(iter(parameters["keys"]), ""))}
     return failed(
         acl.origin,
         arn,

@@ -67,7 +67,7 @@ FIRST_DELIVERY = timedelta(hours=1)
 
 
 def trails(view: View) -> list[Row]:
-    """Every trail that covers the governed regions, each once however many regions show it: by its home if that is one."""
+    """Every trail that covers the governed regions, each once however many regions show it: by its home if possible."""
     shown = sorted(view.rows(TRAILS), key=_is_home)
     return list({row["TrailARN"]: row for row in shown}.values())
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from passmuster.inventory.call import Call
-from passmuster.inventory.snapshot import Row
+from passmuster.inventory.snapshot import Row, View, seen
 
 _BOTH = {"AlarmTypes": ["MetricAlarm", "CompositeAlarm"]}
 """Without it only metric alarms come back."""
@@ -77,3 +78,16 @@ def metrics_of(alarm: Row) -> Iterator[Metric]:
 def _metric(source: Any, account: str | None) -> Metric:
     dimensions = {one["Name"]: one["Value"] for one in source.get("Dimensions") or []}
     return Metric(source.get("Namespace") or "", source["MetricName"], dimensions, account)
+
+
+def alarm_topic(view: View) -> str:
+    """The topic of the home region that most of the account's alarms notify, as far as is known; "" without one."""
+    home = view.regions[0] if view.regions else ""
+    named = Counter(
+        action
+        for alarm in seen(view.rows(METRIC_ALARMS))
+        if alarm.region == home
+        for action in alarm.get("AlarmActions") or ()
+        if action.startswith("arn:") and action.split(":")[2:5] == ["sns", home, view.account_id]
+    )
+    return min(named, key=lambda arn: (-named[arn], arn), default="")

@@ -81,6 +81,12 @@ SUBNETS = Call(
 )
 """Those that other accounts share too: `OwnerId` tells."""
 
+NETWORK_ACLS = Call(
+    "ec2",
+    "DescribeNetworkAcls",
+    items="NetworkAcls",
+    keep="{NetworkAclId: NetworkAclId, VpcId: VpcId, SubnetIds: Associations[].SubnetId, Entries: Entries}",
+)
 ROUTE_TABLES = Call(
     "ec2",
     "DescribeRouteTables",

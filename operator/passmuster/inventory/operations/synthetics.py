@@ -10,7 +10,7 @@ from itertools import pairwise
 from passmuster.inventory.call import Call
 from passmuster.inventory.operations.cloudwatch import METRIC_ALARMS, metrics_of
 from passmuster.inventory.operations.endpoints import plain
-from passmuster.inventory.snapshot import Row, View
+from passmuster.inventory.snapshot import Row, View, seen
 
 CANARIES = Call(
     "synthetics",
@@ -52,6 +52,9 @@ RUNS = Call(
 is a page; its runs are lists of three."""
 
 DAY = timedelta(hours=24)
+BROWSER = "syn-nodejs-puppeteer-"
+"""How the names of the runtimes begin that run a script of the catalogue's canaries."""
+
 TAG = "passmuster:endpoint"
 """The tag that says what a canary asks, because AWS does not."""
 
@@ -75,6 +78,17 @@ def is_current(view: View, canary: Row, now: datetime) -> bool:
             end = runtime.get("DeprecationDate")
             return end is None or end > now
     return False
+
+
+def newest(view: View, now: datetime) -> str:
+    """The newest runtime for Node.js with a browser that AWS offers, as far as is known; "" without one."""
+    offered = [
+        str(row["VersionName"])
+        for row in seen(view.rows(RUNTIMES))
+        if str(row["VersionName"]).startswith(BROWSER)
+        and (row.get("DeprecationDate") is None or row["DeprecationDate"] > now)
+    ]
+    return max(offered, key=lambda name: [int(number) for number in re.findall(r"\d+", name)], default="")
 
 
 def _is_younger(canary: Row, window: timedelta, now: datetime, *moments: str) -> bool:

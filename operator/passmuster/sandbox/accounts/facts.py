@@ -8,11 +8,13 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from passmuster.sandbox.accounts import bill
 from passmuster.sandbox.accounts.shop import IMAGE_TAG, REPOSITORY, Account
 
 
 def lay(account: Account) -> None:
-    """The pipeline ran lately, the image was scanned, root has a second factor, and an analyzer looks at access."""
+    """The pipeline ran lately, the image was scanned, root has a second factor, an analyzer looks at access, and what
+    runs all the time is paid by the hour."""
     now = datetime.now(UTC)
     laid = {
         ("codepipeline", "ListPipelineExecutions"): _executions(now - timedelta(days=2)),
@@ -22,7 +24,15 @@ def lay(account: Account) -> None:
     }
     for (service, operation), answer in laid.items():
         account.aws.overlay(service, operation, answer, account=account.id)
+    bill.lay(account, USAGE)
 
+
+USAGE = bill.Usage(
+    hours={bill.DATABASES: 3 * bill.HOURS},
+    computing=9.46,
+    saved_by={bill.DATABASES: 131.40, "COMPUTE_SP": 56.76},
+)
+"""The database in two zones and its replica, and three to four tasks of the web service, all of them on demand."""
 
 _SUMMARY = {
     "AccountMFAEnabled": 1,

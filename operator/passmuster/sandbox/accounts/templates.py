@@ -11,7 +11,7 @@ from importlib.resources import files
 from typing import Any
 
 from passmuster.checks.catalogue import load as checks
-from passmuster.checks.judge import distinct_calls
+from passmuster.engine.inspection import reads_of
 from passmuster.remediation.access import Wanted, role_template
 from passmuster.remediation.catalogue import load as remediations
 
@@ -107,8 +107,9 @@ def _alarm(
 
 
 def access() -> str:
-    """The roles an account gives to Passmuster, as `passmuster bootstrap role --remediation` prints them."""
-    return json.dumps(role_template(distinct_calls(checks()), remediations(), Wanted(remediation=True)))
+    """The roles an account gives to Passmuster: `passmuster bootstrap role --remediation --owner-stacks`."""
+    wanted = Wanted(remediation=True, owner_stacks=True)
+    return json.dumps(role_template(reads_of(list(checks())), remediations(), wanted))
 
 
 def _written(description: str, resources: Mapping[str, Any]) -> str:

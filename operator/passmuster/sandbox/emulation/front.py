@@ -7,6 +7,7 @@ by emulation itself (CloudFormation creating a resource, a seed's shortcut). Wha
 error of AWS's shape, never as an HTML page.
 """
 
+import hashlib
 import os
 import re
 import threading
@@ -40,13 +41,20 @@ def lone_session() -> Any:
 
 
 class Logged(NamedTuple):
-    """One request of a client, as tests count them."""
+    """One request of a client, as tests count them; requests for the same have the same `digest`."""
 
     account: str
     region: str
     service: str
     operation: str
     access_key: str
+    digest: str = ""
+
+
+def _digest(call: wire.Call) -> str:
+    """What is asked, whoever asks: method, path, query and body."""
+    asked = "\n".join(call.environ.get(name, "") for name in ("REQUEST_METHOD", "PATH_INFO", "QUERY_STRING"))
+    return hashlib.sha256(asked.encode() + b"\n" + call.body).hexdigest()[:16]
 
 
 class Front:
@@ -76,7 +84,8 @@ class Front:
         call.account = iam.account_of(call.access_key)
         inside = iam.acts_for_stacks(call.access_key)
         if not inside:
-            self.requests.append(Logged(call.account, call.region, call.service, call.operation, call.access_key))
+            logged = Logged(call.account, call.region, call.service, call.operation, call.access_key, _digest(call))
+            self.requests.append(logged)
             for prepare in self.before_each:
                 prepare()
         fault = self.faults.strike(call, inside_stacks=inside)

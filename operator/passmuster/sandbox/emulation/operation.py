@@ -6,6 +6,7 @@ protocol of the call. They raise `wire.AWSError` for an answer that is an error.
 """
 
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,3 +64,8 @@ class Handling:
 
 Operation = Callable[[Handling], Output]
 Operations = Mapping[tuple[str, str], Operation]
+
+
+def always(answer: Output) -> Operation:
+    """An operation that says the same to everybody."""
+    return lambda _: deepcopy(answer)

@@ -1,14 +1,15 @@
 """Budgets and Cost Explorer: subscribers, anomaly detection, cost allocation tags.
 
-moto has budgets without updates and subscribers, and Cost Explorer without anomaly detection. What the account spends
-is an overlay; without one it spent nothing. Served by front.py, deployed by the budget and anomaly remediations.
+moto has budgets without updates and subscribers, and Cost Explorer without anomaly detection, coverage and advice. What
+the account spends is an overlay; without one it spent nothing. Served by front.py, deployed by the budget and anomaly
+remediations.
 """
 
 import uuid
 from datetime import UTC, datetime
 from typing import Any
 
-from passmuster.sandbox.emulation.operation import Handling, Operations, Output
+from passmuster.sandbox.emulation.operation import Handling, Operations, Output, always
 from passmuster.sandbox.emulation.wire import AWSError
 
 
@@ -144,6 +145,18 @@ def update_allocation_tags(handling: Handling) -> Output:
     return {"Errors": []}
 
 
+def get_coverage(handling: Handling) -> Output:
+    """GetReservationCoverage of an account in which nothing ran that could be reserved."""
+    hours = {"OnDemandHours": "0", "ReservedHours": "0", "TotalRunningHours": "0", "CoverageHoursPercentage": "0"}
+    period = {"TimePeriod": handling.params["TimePeriod"], "Groups": [], "Total": {"CoverageHours": hours}}
+    return {"CoveragesByTime": [period], "Total": {"CoverageHours": hours}}
+
+
+def get_plans_coverage(_: Handling) -> Output:
+    """GetSavingsPlansCoverage; where nothing was computed, Cost Explorer has no data."""
+    raise AWSError("DataUnavailableException", "The requested data is unavailable.", 400)
+
+
 def _known(handling: Handling, what: str) -> dict[str, Any]:
     return handling.place.state(f"ce-{what}", everywhere=True)
 
@@ -178,6 +191,10 @@ OPERATIONS: Operations = {
     ("budgets", "DescribeSubscribersForNotification"): describe_subscribers,
     ("budgets", "DescribeNotificationsForBudget"): describe_notifications,
     ("ce", "GetCostAndUsage"): get_cost_and_usage,
+    ("ce", "GetReservationCoverage"): get_coverage,
+    ("ce", "GetReservationPurchaseRecommendation"): always({"Metadata": {}, "Recommendations": []}),
+    ("ce", "GetSavingsPlansCoverage"): get_plans_coverage,
+    ("ce", "GetSavingsPlansPurchaseRecommendation"): always({"Metadata": {}, "SavingsPlansPurchaseRecommendation": {}}),
     ("ce", "CreateAnomalyMonitor"): create_monitor,
     ("ce", "GetAnomalyMonitors"): get_monitors,
     ("ce", "UpdateAnomalyMonitor"): update_monitor,

@@ -5,7 +5,7 @@ person who clicks. Served by front.py.
 """
 
 import uuid
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from moto.core.utils import utcnow
@@ -15,6 +15,13 @@ from passmuster.sandbox.emulation.wire import AWSError
 
 PENDING = "PendingConfirmation"
 _BY_HAND = ("email", "email-json", "http", "https")
+_RUNTIMES = {
+    "syn-nodejs-3.1": None,
+    "syn-nodejs-puppeteer-13.1": None,
+    "syn-nodejs-puppeteer-9.1": None,
+    "syn-nodejs-puppeteer-7.0": datetime(2026, 1, 22, tzinfo=UTC),
+    "syn-nodejs-puppeteer-6.0": datetime(2024, 3, 8, tzinfo=UTC),
+}
 
 
 def subscribe(handling: Handling) -> Output:
@@ -154,6 +161,17 @@ def describe_canaries_last_run(handling: Handling) -> Output:
     }
 
 
+def describe_runtimes(_: Handling) -> Output:
+    """DescribeRuntimeVersions: three that are supported, and two that AWS has deprecated."""
+    return {
+        "RuntimeVersions": [
+            {"VersionName": name, "ReleaseDate": datetime(2024, 1, 1, tzinfo=UTC)}
+            | ({"DeprecationDate": end} if end is not None else {})
+            for name, end in _RUNTIMES.items()
+        ]
+    }
+
+
 def _run(canary: Any, at: datetime) -> Output:
     status = {"State": "PASSED", "StateReason": "", "StateReasonCode": ""}
     return {
@@ -189,6 +207,7 @@ OPERATIONS: Operations = {
     ("synthetics", "StopCanary"): stop_canary,
     ("synthetics", "UpdateCanary"): update_canary,
     ("synthetics", "DeleteCanary"): delete_canary,
+    ("synthetics", "DescribeRuntimeVersions"): describe_runtimes,
     ("synthetics", "GetCanaryRuns"): get_canary_runs,
     ("synthetics", "DescribeCanariesLastRun"): describe_canaries_last_run,
 }

@@ -8,8 +8,15 @@ import uuid
 from datetime import UTC, datetime
 from typing import Any
 
-from passmuster.sandbox.emulation.operation import Handling, Operations, Output
+from passmuster.sandbox.emulation.operation import Handling, Operations, Output, always
 from passmuster.sandbox.emulation.wire import AWSError
+
+_PROTECTED = ("Aurora", "DocumentDB", "DynamoDB", "EBS", "EC2", "EFS", "FSx", "Neptune", "RDS", "Redshift", "S3")
+_REGION_SETTINGS = {
+    "ResourceTypeOptInPreference": dict.fromkeys(_PROTECTED, True),
+    "ResourceTypeManagementPreference": {"DynamoDB": True, "EFS": True},
+}
+"""As in a new account: AWS Backup may protect every type."""
 
 
 def update_backup_plan(handling: Handling) -> Output:
@@ -231,6 +238,7 @@ OPERATIONS: Operations = {
     ("backup", "GetRestoreTestingSelection"): get_testing_selection,
     ("backup", "ListRestoreTestingSelections"): list_testing_selections,
     ("backup", "DeleteRestoreTestingSelection"): delete_testing_selection,
+    ("backup", "DescribeRegionSettings"): always(_REGION_SETTINGS),
     ("resiliencehub", "UpdateResiliencyPolicy"): update_resiliency_policy,
     ("resiliencehub", "DeleteResiliencyPolicy"): delete_resiliency_policy,
 }

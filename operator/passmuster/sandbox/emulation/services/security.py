@@ -120,6 +120,11 @@ def _refuse_without_hub(handling: Handling) -> None:
         raise AWSError("InvalidAccessException", message, 401)
 
 
+def describe_hub_v2(handling: Handling) -> Output:
+    """DescribeSecurityHubV2 of an account that has only ever enabled the older product."""
+    raise AWSError("ResourceNotFoundException", f"Account {handling.call.account} has not enabled Security Hub", 404)
+
+
 def get_key_rotation_status(handling: Handling) -> Output:
     """KMS's GetKeyRotationStatus: a key that is to be deleted no longer rotates."""
     answer = handling.moto()
@@ -187,6 +192,21 @@ def _refuse_uninvokable(handling: Handling, function: str) -> None:
         raise AWSError("AccessDeniedException", message, 400)
 
 
+def get_account_summary(handling: Handling) -> Output:
+    """IAM's GetAccountSummary: root has a password, as it has from the first day; moto does not say."""
+    answer = handling.moto()
+    answer["SummaryMap"].setdefault("AccountPasswordPresent", 1)
+    return answer
+
+
+def get_authorization_details(handling: Handling) -> Output:
+    """IAM's GetAccountAuthorizationDetails with the names of managed policies, which moto leaves out."""
+    answer = handling.moto()
+    for policy in answer.get("Policies", []):
+        policy.setdefault("PolicyName", str(policy["Arn"]).rpartition("/")[2])
+    return answer
+
+
 def create_analyzer(handling: Handling) -> Output:
     """Access Analyzer's CreateAnalyzer; one of each type per account and region, as AWS allows."""
     name, kind = str(handling.params["analyzerName"]), str(handling.params["type"])
@@ -227,6 +247,8 @@ def _analyzers(handling: Handling) -> dict[str, Output]:
 
 
 OPERATIONS: Operations = {
+    ("iam", "GetAccountAuthorizationDetails"): get_authorization_details,
+    ("iam", "GetAccountSummary"): get_account_summary,
     ("accessanalyzer", "CreateAnalyzer"): create_analyzer,
     ("accessanalyzer", "ListAnalyzers"): list_analyzers,
     ("accessanalyzer", "GetAnalyzer"): get_analyzer,
@@ -238,6 +260,7 @@ OPERATIONS: Operations = {
     ("securityhub", "DisableSecurityHub"): disable_security_hub,
     ("securityhub", "UpdateSecurityHubConfiguration"): update_hub,
     ("securityhub", "DescribeHub"): describe_hub,
+    ("securityhub", "DescribeSecurityHubV2"): describe_hub_v2,
     ("securityhub", "DescribeStandards"): describe_standards,
     ("securityhub", "BatchEnableStandards"): batch_enable_standards,
     ("securityhub", "GetEnabledStandards"): get_enabled_standards,

@@ -50,7 +50,22 @@ def delete_vpc_endpoints(handling: Handling) -> Output:
     return answer
 
 
+def change_record_sets(handling: Handling) -> Output:
+    """Route 53's ChangeResourceRecordSets; moto refuses to make again what was made and deleted before."""
+    answer = handling.moto()
+    zone = handling.place.backend("route53").zones[str(handling.params["HostedZoneId"]).rpartition("/")[2]]
+    gone = {_record(change) for change in handling.params["ChangeBatch"]["Changes"] if change["Action"] == "DELETE"}
+    zone.rr_changes[:] = [change for change in zone.rr_changes if _record(change) not in gone]
+    return answer
+
+
+def _record(change: Output) -> tuple[str, str, str]:
+    record = change["ResourceRecordSet"]
+    return str(record["Name"]).strip("."), str(record["Type"]), str(record.get("SetIdentifier", ""))
+
+
 OPERATIONS: Operations = {
+    ("route53", "ChangeResourceRecordSets"): change_record_sets,
     ("ec2", "DeleteVpcEndpoints"): delete_vpc_endpoints,
     ("ec2", "CreateVpcEndpoint"): create_vpc_endpoint,
     ("elbv2", "DescribeSSLPolicies"): describe_ssl_policies,

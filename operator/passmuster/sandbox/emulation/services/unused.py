@@ -14,7 +14,12 @@ _READS = {
     "auditmanager": ("ListAssessmentReports",),
     "backup": ("ListCopyJobs", "ListProtectedResources", "ListRestoreJobs"),
     "bcm-data-exports": ("ListExports",),
-    "config": ("DescribeDeliveryChannelStatus",),
+    "cloudformation": ("ListTypes",),
+    "config": (
+        "DescribeConformancePackStatus",
+        "DescribeDeliveryChannelStatus",
+        "DescribeRemediationConfigurations",
+    ),
     "cur": ("DescribeReportDefinitions",),
     "efs": ("DescribeReplicationConfigurations",),
     "eks": ("ListAddons",),

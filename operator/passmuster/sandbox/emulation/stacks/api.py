@@ -75,6 +75,7 @@ class CloudFormation:
             "SetStackPolicy": self.set_stack_policy,
             "GetStackPolicy": self.get_stack_policy,
             "DetectStackDrift": self.detect_stack_drift,
+            "DetectStackResourceDrift": self.detect_stack_resource_drift,
             "DescribeStackDriftDetectionStatus": self.describe_drift_detection,
             "DescribeStackResourceDrifts": self.describe_stack_resource_drifts,
         }
@@ -455,6 +456,13 @@ class CloudFormation:
         detection = drift.detect(self.engine, stack, wanted)
         handling.place.state("drift")[detection["StackDriftDetectionId"]] = detection
         return {"StackDriftDetectionId": detection["StackDriftDetectionId"]}
+
+    def detect_stack_resource_drift(self, handling: Handling) -> Output:
+        stack, logical_id = _existing(handling), str(handling.params["LogicalResourceId"])
+        if logical_id not in stack.resources:
+            raise invalid(f"Resource {logical_id} does not exist for stack {stack.name}")
+        drift.detect(self.engine, stack, [logical_id])
+        return {"StackResourceDrift": stack.resources[logical_id].drift}
 
     def describe_drift_detection(self, handling: Handling) -> Output:
         known = handling.place.state("drift")

@@ -1,0 +1,338 @@
+"""The closed loop of every remediation: Fail, change, inspect, Pass, take back, as before and failing again.
+
+`closed_loops/<n-phase>.yaml` has one row for each remediation that the operator can carry out; the engine itself
+proposes, changes, settles, verifies and takes back, with the derived role and its policies enforced. A row:
+
+    nat-gateway:
+      account: review              # or empty: an account with nothing in it but the roles
+      before:                      # calls of the account's owner that make the check fail as the remediation expects
+      - {call: ec2:CreateVpc, region: eu-central-1, with: {CidrBlock: 10.0.0.0/16}, keep: {vpc: Vpc.VpcId}}
+      inputs: {domain: shop.example.com}            # of the policy
+      parameters: {a-check: {name: value}}          # of checks, in the policy
+      recovery: {rto: 4h}                           # of the policy
+      judged: [another-check]      # beside the checks that it fixes
+      target: "*shop*"             # which proposal, where there are several
+      way: ApiStep                 # where the folder leaves it to the owner of the resource
+      confirms: true               # a person confirms subscriptions
+      later:                       # what AWS tells once the change is made: a first backup, a completed restore
+      - {call: backup:ListProtectedResources, answer: {Results: []}}
+
+`{vpc}` is what an earlier call kept, `{account}` the account's id, `{now}` the time, `{target}` the change's target. A
+row `{unproven: "because ..."}` says why no loop can be closed; the documentation shows it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import jmespath
+import pytest
+import yaml
+from botocore import xform_name
+
+from passmuster.api.remediation import Way
+from passmuster.aws.clients import Clients
+from passmuster.aws.collector import Collector, Scope
+from passmuster.aws.identity import Identities
+from passmuster.aws.limits import Limits
+from passmuster.aws.principal import KeyRing
+from passmuster.aws.transport import BotoTransport
+from passmuster.checks.catalogue import load as load_checks
+from passmuster.engine.inspection import reads_of
+from passmuster.engine.ports import REMEDIATIONS, Key
+from passmuster.inventory.snapshot import Snapshot
+from passmuster.model.account import Identity, Target
+from passmuster.model.verdict import Phase
+from passmuster.remediation.catalogue import load
+from passmuster.remediation.definition import Definition
+from passmuster.remediation.wording import filled
+from passmuster.sandbox.accounts import review, shop, templates
+from passmuster.sandbox.emulation.overlays import Overlay
+from passmuster.sandbox.simulated_aws import DEFAULT_ACCOUNT, DEFAULT_REGION, SimulatedAWS
+from turns import REPORT, World, build, clocked_engine, objects, own_identity
+
+pytestmark = pytest.mark.slow
+
+FOLDER = Path(__file__).parent / "closed_loops"
+ROWS: dict[str, dict[str, Any]] = {
+    name: row or {}
+    for path in sorted(FOLDER.glob("*.yaml"))
+    for name, row in (yaml.safe_load(path.read_text()) or {}).items()
+}
+LOOPS = [
+    pytest.param(load().get(name), row, id=name)
+    for name, row in ROWS.items()
+    if "unproven" not in row and load().get(name) is not None
+]
+KEYS = {"account", "before", "inputs", "parameters", "recovery", "judged", "target", "way", "confirms", "later"}
+OF_STACKS = ("cloudformation", "resourcegroupstaggingapi")
+"""Services that tell of stacks that are gone, which is no difference in the account."""
+
+
+def test_every_remediation_that_can_be_carried_out_has_a_row() -> None:
+    executable = {one.name for one in load() if one.way is not Way.GUIDE}
+    assert sorted(executable - set(ROWS)) == []
+    assert sorted(set(ROWS) - executable) == []
+    for name, row in ROWS.items():
+        assert set(row) <= KEYS or set(row) == {"unproven"}, name
+        assert str(row.get("unproven", "because of")).startswith("because "), name
+
+
+# the account ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Accounts:
+    """One simulated AWS; an account that a loop left as it was serves the next loop too."""
+
+    aws: SimulatedAWS
+    held: str = ""
+
+    def give(self, name: str) -> None:
+        if self.held != name:
+            self.aws.reset()
+            if name == "review":
+                review.seed(self.aws)
+            else:
+                account = shop.Account(self.aws, DEFAULT_ACCOUNT, DEFAULT_REGION)
+                trusted = {"TrustedPrincipal": f"arn:aws:iam::{DEFAULT_ACCOUNT}:root", "ExternalId": review.EXTERNAL_ID}
+                account.deploy("passmuster-access", templates.access(), **trusted)
+        self.held = ""
+
+
+@pytest.fixture(scope="module")
+def accounts() -> Iterator[Accounts]:
+    with SimulatedAWS() as aws, own_identity(aws):
+        yield Accounts(aws)
+
+
+# one loop -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Loop:
+    """One remediation on its way around."""
+
+    aws: SimulatedAWS
+    definition: Definition
+    row: Mapping[str, Any]
+    world: World
+    known: dict[str, Any] = field(default_factory=dict)
+    key: Key | None = None
+    laid: list[Overlay] = field(default_factory=list)
+
+    def object(self) -> dict[str, Any]:
+        """The Remediation."""
+        return dict(self.world.cluster.get(self.key) or {}) if self.key else {}
+
+    def state(self) -> str:
+        return str(self.object()["status"]["state"])
+
+    def propose(self) -> None:
+        """The first turn, and the proposal that the row means."""
+        self.world.turn()
+        found = [
+            body
+            for body in self.world.cluster.list(REMEDIATIONS)
+            if body["spec"]["remediation"] == self.definition.name
+            and fnmatchcase(body["spec"].get("target") or "", self.row.get("target", "*"))
+        ]
+        assert found, self.report()
+        self.key = Key.of(REMEDIATIONS, found[0])
+        self.known["target"] = found[0]["spec"].get("target") or ""
+
+    def approve(self, action: str) -> None:
+        assert self.key is not None
+        spec = self.object()["spec"]
+        entry = {"by": "alice", "action": action, "digest": spec["intent"]["digest"]}
+        self.world.cluster.patch(self.key, {"spec": {"approvals": [*spec.get("approvals", ()), entry]}})
+
+    def until(self, wanted: str, turns: int = 25) -> None:
+        for _ in range(turns):
+            if self.state() == wanted:
+                return
+            assert self.state() not in ("Failed", "RolledBack"), self.told()
+            if self.state() == "Settling":
+                self._bring()
+                self.world.look()
+            else:
+                self.world.turn()
+        assert self.state() == wanted, self.told()
+
+    def _bring(self) -> None:
+        """What a person or a schedule brings once the change is made."""
+        if self.row.get("confirms"):
+            for region in ("us-east-1", DEFAULT_REGION):
+                self.aws.confirm(region=region)
+        for spec in () if self.laid else self.row.get("later", ()):
+            service, _, operation = spec["call"].partition(":")
+            answer = filled(spec["answer"], {**self.known, "now": datetime.now(UTC)})
+            self.laid.append(self.aws.overlay(service, operation, answer, region=spec.get("region")))
+
+    def take_away(self) -> None:
+        for overlay in self.laid:
+            self.aws.lift(overlay)
+
+    def told(self) -> str:
+        status = self.object().get("status", {})
+        return f"{status.get('state')}: {json.dumps(status, indent=1, default=str)}\n{self.report()}"
+
+    def report(self) -> str:
+        """What the stored report says of the checks that are fixed."""
+        body = self.world.cluster.get(REPORT) or {}
+        return json.dumps(
+            [check for check in body.get("status", {}).get("checks", ()) if check["id"] in self.definition.fixes],
+            indent=1,
+            default=str,
+        )
+
+    def verdicts(self) -> dict[str, str]:
+        """The verdicts on the findings that the change is for; a finding that is gone has none."""
+        self.world.look()
+        return {check: self.world.check(check) for check in {f["check"] for f in self.findings()}}
+
+    def findings(self) -> list[dict[str, Any]]:
+        return list(self.object()["spec"]["findings"])
+
+
+def world_of(accounts: Accounts, definition: Definition, row: Mapping[str, Any]) -> World:
+    """An operator whose policy judges what the row is about, and permits every way."""
+    inputs = {**row.get("inputs", {}), "tags": shop.TAGS}
+    remediation = {"inputs": inputs, "maxMonthlyCost": None, "allowApiSteps": True, "allowOwnerStackUpdates": True}
+    manifests = objects(**remediation)
+    judged = {*definition.fixes, *row.get("judged", ())}
+    optional = sorted(check.id for check in load_checks() if check.optional and check.id in judged)
+    disabled = sorted(check.id for check in load_checks() if check.id not in judged and not check.optional)
+    for document in manifests:
+        spec = document.get("spec", {})
+        if document["kind"] == "AWSAccount":
+            spec["mayDisable"] = disabled
+        if document["kind"] == "ReadinessPolicy":
+            checks = {"disabled": disabled, "optional": optional, "parameters": row.get("parameters", {})}
+            spec["checks"] = {name: value for name, value in checks.items() if value}
+            spec["recovery"] = row.get("recovery", {"secondaryRegion": "eu-west-1"})
+            spec["level"] = Phase.ENTERPRISE.value
+            spec["remediation"] = {name: value for name, value in spec["remediation"].items() if value is not None}
+    return build(accounts.aws, clocked_engine(accounts.aws), manifests)
+
+
+def prepared(aws: SimulatedAWS, row: Mapping[str, Any]) -> dict[str, Any]:
+    """The owner's calls before the loop, and what they kept."""
+    known: dict[str, Any] = {"account": DEFAULT_ACCOUNT, "region": DEFAULT_REGION}
+    for spec in row.get("before", ()):
+        service, _, operation = spec["call"].partition(":")
+        client = aws.client(service, spec.get("region", DEFAULT_REGION))
+        arguments = filled(spec.get("with", {}), {**known, "now": datetime.now(UTC)})
+        answer = getattr(client, xform_name(operation))(**arguments)
+        for name, path in spec.get("keep", {}).items():
+            known[name] = jmespath.search(path, answer)
+            assert known[name], f"{spec['call']} tells no {path}"
+    return known
+
+
+# the comparison -------------------------------------------------------------------------------------------------------
+
+
+def everything(aws: SimulatedAWS) -> Snapshot:
+    """All that any check reads of the account, read by the inspection role."""
+    clients = Clients(KeyRing(), endpoint_url=aws.url)
+    identity = Identity(
+        role_arn=f"arn:aws:iam::{DEFAULT_ACCOUNT}:role/{review.INSPECTION_ROLE}", external_id=review.EXTERNAL_ID
+    )
+    target = Target(DEFAULT_ACCOUNT, (DEFAULT_REGION,), identity=identity)
+    collector = Collector(BotoTransport(clients), Limits(rate=1e4))
+    scope = Scope(DEFAULT_ACCOUNT, "aws", (DEFAULT_REGION,), target.control_region)
+    try:
+        return collector.collect(reads_of(list(load_checks())), scope, Identities(clients).principal(target)).snapshot
+    finally:
+        clients.close()
+
+
+def rows_of(snapshot: Snapshot) -> dict[str, list[str]]:
+    """Every row by the request that brought it, without times, which pass."""
+    return {
+        f"{call.name} {request}": sorted(
+            json.dumps(timeless(row), sort_keys=True, default=str) for row in reading.rows if not is_gone(row)
+        )
+        for call, by_request in snapshot.readings.items()
+        if call.service not in OF_STACKS
+        for request, reading in by_request.items()
+    }
+
+
+def is_gone(row: Any) -> bool:
+    """What AWS goes on listing for a while after it was deleted."""
+    return isinstance(row, Mapping) and row.get("State") == "deleted"
+
+
+def timeless(value: Any) -> Any:
+    match value:
+        case Mapping():
+            return {name: timeless(member) for name, member in value.items() if not isinstance(member, datetime)}
+        case list() | tuple():
+            return [timeless(member) for member in value]
+        case _:
+            return value
+
+
+def kept_ids(aws: SimulatedAWS, definition: Definition, status: Mapping[str, Any]) -> list[str]:
+    """The physical ids of what the stack leaves behind on purpose."""
+    if not definition.retains:
+        return []
+    stack = status["stack"]["id"]
+    client = aws.client("cloudformation", stack.split(":")[3])
+    return [
+        str(resource["PhysicalResourceId"])
+        for resource in client.list_stack_resources(StackName=stack)["StackResourceSummaries"]
+        if resource["LogicalResourceId"] in definition.retains
+    ]
+
+
+def differences(before: Snapshot, after: Snapshot, kept: list[str]) -> list[str]:
+    """What differs between two inspections, apart from what is kept on purpose."""
+    old, new = rows_of(before), rows_of(after)
+
+    def is_kept(text: str) -> bool:
+        return any(one in text for one in kept)
+
+    found = []
+    for request in sorted({*old, *new}):
+        gone = [row for row in old.get(request, ()) if row not in new.get(request, ())]
+        come = [row for row in new.get(request, ()) if row not in old.get(request, ())]
+        found += [f"- {request}: {row}" for row in gone]
+        found += [f"+ {request}: {row}" for row in come if not is_kept(row) and not is_kept(request)]
+    return found
+
+
+@pytest.mark.parametrize(("definition", "row"), LOOPS)
+def test_the_loop_is_closed(accounts: Accounts, definition: Definition, row: Mapping[str, Any]) -> None:
+    aws, account = accounts.aws, row.get("account", "review")
+    accounts.give(account)
+    known = prepared(aws, row)
+    with aws.enforce_iam():
+        before = everything(aws)
+        loop = Loop(aws, definition, row, world_of(accounts, definition, row), known)
+        loop.propose()
+        assert loop.object()["spec"]["way"] == str(row.get("way", definition.way)), loop.told()
+        assert loop.findings()
+        failing = loop.verdicts()
+        assert set(failing.values()) == {"Fail"}
+        loop.approve("Apply")
+        loop.until("Applied")
+        if not definition.achieves and "target" not in row:
+            assert set(loop.verdicts().values()) == {"Pass"}, loop.told()
+        kept = kept_ids(aws, definition, loop.object()["status"])
+        loop.approve("Undo")
+        loop.take_away()
+        loop.until("Undone")
+        assert loop.verdicts() == failing, loop.report()
+        assert differences(before, everything(aws), kept) == []
+        assert loop.world.cluster.faults == []
+    if not row.get("before") and not kept and not definition.retains:
+        accounts.held = account
