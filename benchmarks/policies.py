@@ -244,7 +244,7 @@ def leads(operator: OperatorProcess) -> bool:
 
 def turns(operator: OperatorProcess) -> float:
     """Seconds of work on objects so far: it stands still when nothing is to be done."""
-    found = re.search(r"^passmuster_workqueue_work_seconds_total (\S+)$", operator.get("/metrics"), re.MULTILINE)
+    found = re.search(r"^passmuster_workqueue_duration_seconds_sum (\S+)$", operator.get("/metrics"), re.MULTILINE)
     return float(found[1]) if found is not None else -1.0
 
 

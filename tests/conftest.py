@@ -5,7 +5,8 @@ PASSMUSTER_REQUIRE names `apiserver` or `prometheus`, as CI does: there a skip w
 """
 
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 import pytest
@@ -25,6 +26,16 @@ def _do_without(what: str, sentence: str) -> NoReturn:
     if what in os.environ.get("PASSMUSTER_REQUIRE", "").split(","):
         pytest.fail(sentence, pytrace=False)
     pytest.skip(sentence)
+
+
+@pytest.fixture
+def told(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Says a line in the test's output, where `-rP` and the reports of CI show what was measured or counted."""
+
+    def tell(line: str) -> None:
+        sys.stdout.write(f"{request.node.name}: {line}\n")
+
+    return tell
 
 
 @pytest.fixture(scope="session")

@@ -196,7 +196,9 @@ def loop(world: World, prometheus_programs: PrometheusBinaries) -> Iterator[Loop
         exporter.stop()
 
 
-def test_a_deleted_trail_is_noticed_by_its_alert_and_made_again_within_a_minute(loop: Loop) -> None:
+def test_a_deleted_trail_is_noticed_by_its_alert_and_made_again_within_a_minute(
+    loop: Loop, told: Callable[[str], None]
+) -> None:
     world = loop.world
     labels = f'check="{CHECK}"'
     world.until("the first samples", lambda: loop.value("sum(cloudtrail_trails)"), lambda value: value == 1)
@@ -222,7 +224,7 @@ def test_a_deleted_trail_is_noticed_by_its_alert_and_made_again_within_a_minute(
     assert world.state("cloudtrail") == "Applied", world.remediation("cloudtrail")["status"]
     assert len(loop.trails) == 1
     assert resolved - broken < LONGEST
-    print(
+    told(
         f"noticed after {noticed - broken:.1f} s, applied after {applied - broken:.1f} s, "
         f"resolved after {resolved - broken:.1f} s"
     )
@@ -278,7 +280,9 @@ def test_from_here_on_only_the_tests_send_notifications(loop: Loop) -> None:
     assert loop.reads() == 0
 
 
-def test_a_flood_is_two_inspections_and_changes_nothing_but_two_annotations(loop: Loop) -> None:
+def test_a_flood_is_two_inspections_and_changes_nothing_but_two_annotations(
+    loop: Loop, told: Callable[[str], None]
+) -> None:
     world = loop.world
     before = world.get("readinesspolicies", "shop")
     remediations = {r["metadata"]["name"]: r["spec"] for r in world.list("remediations")}
@@ -302,7 +306,7 @@ def test_a_flood_is_two_inspections_and_changes_nothing_but_two_annotations(loop
     changed = {name for name, value in loop.annotations.items() if before["metadata"]["annotations"].get(name) != value}
     assert changed <= {REQUESTED, HINT}
     assert {r["metadata"]["name"]: r["spec"] for r in world.list("remediations")} == remediations
-    print(f"300 notifications in {took:.1f} s: {dict(codes)}, {loop.reads()} inspections")
+    told(f"300 notifications in {took:.1f} s: {dict(codes)}, {loop.reads()} inspections")
     assert world.operator.get("/healthz") == "ok\n"
 
 

@@ -7,6 +7,7 @@ proposes, changes, settles, verifies and takes back, with the derived role and i
       account: review              # or empty: an account with nothing in it but the roles
       before:                      # calls of the account's owner that make the check fail as the remediation expects
       - {call: ec2:CreateVpc, region: eu-central-1, with: {CidrBlock: 10.0.0.0/16}, keep: {vpc: Vpc.VpcId}}
+      - {call: iam:GetAccountSummary, answer: {SummaryMap: {}}}          # what no emulator has, told from then on
       inputs: {domain: shop.example.com}            # of the policy
       parameters: {a-check: {name: value}}          # of checks, in the policy
       recovery: {rto: 4h}                           # of the policy
@@ -17,8 +18,8 @@ proposes, changes, settles, verifies and takes back, with the derived role and i
       later:                       # what AWS tells once the change is made: a first backup, a completed restore
       - {call: backup:ListProtectedResources, answer: {Results: []}}
 
-`{vpc}` is what an earlier call kept, `{account}` the account's id, `{now}` the time, `{target}` the change's target. A
-row `{unproven: "because ..."}` says why no loop can be closed; the documentation shows it.
+`{vpc}` is what an earlier call kept, `{account}` the account's id, `{now}` the time, `{target}` the change's target,
+`{made.Plan}` the physical id of a resource of the stack. A row `{unproven: "because ..."}` says why no loop can be closed; the documentation shows it.
 """
 
 from __future__ import annotations
@@ -172,8 +173,13 @@ class Loop:
                 self.aws.confirm(region=region)
         for spec in () if self.laid else self.row.get("later", ()):
             service, _, operation = spec["call"].partition(":")
-            answer = filled(spec["answer"], {**self.known, "now": datetime.now(UTC)})
+            answer = filled(spec["answer"], {**self.known, "made": self._made(), "now": datetime.now(UTC)})
             self.laid.append(self.aws.overlay(service, operation, answer, region=spec.get("region")))
+
+    def _made(self) -> dict[str, str]:
+        """The physical ids of the stack's resources, by logical id."""
+        stack = (self.object()["status"].get("stack") or {}).get("id")
+        return physical_ids(self.aws, stack) if stack else {}
 
     def take_away(self) -> None:
         for overlay in self.laid:
@@ -227,6 +233,9 @@ def prepared(aws: SimulatedAWS, row: Mapping[str, Any]) -> dict[str, Any]:
     known: dict[str, Any] = {"account": DEFAULT_ACCOUNT, "region": DEFAULT_REGION}
     for spec in row.get("before", ()):
         service, _, operation = spec["call"].partition(":")
+        if "answer" in spec:
+            aws.overlay(service, operation, filled(spec["answer"], known), region=spec.get("region"))
+            continue
         client = aws.client(service, spec.get("region", DEFAULT_REGION))
         arguments = filled(spec.get("with", {}), {**known, "now": datetime.now(UTC)})
         answer = getattr(client, xform_name(operation))(**arguments)
@@ -285,13 +294,15 @@ def kept_ids(aws: SimulatedAWS, definition: Definition, status: Mapping[str, Any
     """The physical ids of what the stack leaves behind on purpose."""
     if not definition.retains:
         return []
-    stack = status["stack"]["id"]
+    made = physical_ids(aws, status["stack"]["id"])
+    return [identity for logical, identity in made.items() if logical in definition.retains]
+
+
+def physical_ids(aws: SimulatedAWS, stack: str) -> dict[str, str]:
+    """The physical ids of a stack's resources, by logical id."""
     client = aws.client("cloudformation", stack.split(":")[3])
-    return [
-        str(resource["PhysicalResourceId"])
-        for resource in client.list_stack_resources(StackName=stack)["StackResourceSummaries"]
-        if resource["LogicalResourceId"] in definition.retains
-    ]
+    listed = client.list_stack_resources(StackName=stack)["StackResourceSummaries"]
+    return {str(one["LogicalResourceId"]): str(one["PhysicalResourceId"]) for one in listed}
 
 
 def differences(before: Snapshot, after: Snapshot, kept: list[str]) -> list[str]:

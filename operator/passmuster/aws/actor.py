@@ -55,7 +55,8 @@ class Actor:
                 return None
             raise _failed(service, operation, words, error) from error
         except BotoCoreError as error:
-            raise ChangeFailed(words.unreachable, f"There was no answer to {service}:{operation}: {error}", retryable=True) from error
+            message = f"There was no answer to {service}:{operation}: {error}"
+            raise ChangeFailed(words.unreachable, message, retryable=True) from error
 
     def mutate(
         self, service: str, operation: str, words: Words, harmless: tuple[str, ...] = (), **arguments: Any
@@ -69,7 +70,8 @@ class Actor:
                 return
             raise _failed(service, operation, words, error) from error
         except BotoCoreError as error:
-            raise ChangeFailed(words.unreachable, f"There was no answer to {service}:{operation}: {error}", retryable=True) from error
+            message = f"There was no answer to {service}:{operation}: {error}"
+            raise ChangeFailed(words.unreachable, message, retryable=True) from error
 
     def _send(self, service: str, operation: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         client = self.clients.client(service, self.region)

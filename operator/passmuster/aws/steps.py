@@ -29,7 +29,11 @@ class Steps:
         Raises ChangeFailed.
         """
         answer = self._demanded(step.read) and self._actor.read(
-            step.read.service, step.read.operation, WORDS, lambda code, _message: code in step.read.absent, **step.read.arguments
+            step.read.service,
+            step.read.operation,
+            WORDS,
+            lambda code, _message: code in step.read.absent,
+            **step.read.arguments,
         )
         found = query(step.value, answer)
         ready = True if step.ready is None else bool(query(step.ready, answer))
@@ -42,7 +46,5 @@ class Steps:
 
     def _demanded(self, operation: Operation) -> bool:
         if operation.operation not in self._declared.get(operation.service, frozenset()):
-            raise ChangeRefused(
-                "NotExecutable", f"No remediation declares {operation.service}:{operation.operation}"
-            )
+            raise ChangeRefused("NotExecutable", f"No remediation declares {operation.service}:{operation.operation}")
         return True

@@ -438,7 +438,7 @@ class _Steps:
         if self._life.state is not State.APPLIED:
             return wait
         if self._life.holds(ConditionType.STALLED) and not self._undo_is_asked():
-            self._life.enter(State.APPLIED, ConditionReason.VERIFIED, "It is applied; nobody asks for its undo any more")
+            self._life.enter(State.APPLIED, ConditionReason.VERIFIED, "It is applied; no undo is asked for any more")
         if self._situation.inspected:
             self._watch()
         return self._again_if_asked() if self._life.holds(ConditionType.DRIFTED) else None

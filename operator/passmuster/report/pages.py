@@ -345,8 +345,10 @@ def _costs(definition: Definition) -> str:
     known = prices()
     parts = []
     for item in definition.cost:
-        price = known[item.key]
-        if item.quantity is None or price.dollars is None:
+        price = known.get(item.key)
+        if price is None:
+            parts.append(f"{item.key}, which has no price")
+        elif item.quantity is None or price.dollars is None:
             parts.append(f"{price.title}, by usage")
         else:
             each = f", for each of {' and '.join(item.times)}" if item.times else ""

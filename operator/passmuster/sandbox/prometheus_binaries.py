@@ -1,35 +1,35 @@
-"""Find or unpack Prometheus and Alertmanager with their tools, because alerts and panels are tested on the real ones.
+"""Find or install Prometheus and Alertmanager with their tools, because alerts and panels are tested on the real ones.
 
-Called by `prometheus` and by the tests (`find`, which never downloads), and by make and CI as
+Called by the tests (`find`, which installs nothing), and by make and CI as
 `python -m passmuster.sandbox.prometheus_binaries` (`obtain`). It runs before anything else is set up, so it imports the
 standard library only.
 
-    find      PATH -> the user's cache
-    obtain    find -> the packages of Debian or Ubuntu, unpacked into the cache
+    find      PATH
+    obtain    find -> the packages of Debian or Ubuntu, by apt-get, for root only
 
-The packages are downloaded by apt-get, which checks them against the signed lists, and unpacked instead of installed:
-that needs no root, starts no service and opens no port.
+The packages are services too. None is started: while they are installed, policy-rc.d says no, as Debian means it. (To
+unpack them into a cache instead would need no root, but Debian's Alertmanager looks for its templates in /usr/share.)
 """
 
+import contextlib
 import os
 import re
 import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from passmuster.sandbox.binaries import Say, cache_folder, executable, fresh_folder, locked, writable_cache
+Say = Callable[[str], None]
 
 PACKAGES: Final = ("prometheus", "prometheus-alertmanager")
-UNPACKED: Final = "prometheus"
-"""The folder in the cache."""
-
 COMMAND: Final = "python -m passmuster.sandbox.prometheus_binaries"
-APT_SECONDS: Final = 300
+POLICY: Final = Path("/usr/sbin/policy-rc.d")
+INSTALL: Final = ("apt-get", "install", "-y", "-qq", "--no-install-recommends")
+APT_SECONDS: Final = 600
+WANTED: Final = "put prometheus, promtool, alertmanager and amtool on PATH"
 
 
 class PrometheusUnavailable(Exception):
@@ -51,88 +51,78 @@ class PrometheusBinaries:
 
 
 def find() -> PrometheusBinaries | None:
-    """What is on this machine already, or None. Downloads nothing, writes nothing."""
-    on_path = [shutil.which(name) for name in ("prometheus", "promtool", "amtool")]
-    server = shutil.which("alertmanager") or shutil.which("prometheus-alertmanager")
-    if server and all(on_path):
-        prometheus, promtool, amtool = (Path(str(name)).absolute() for name in on_path)
-        return PrometheusBinaries(prometheus, promtool, Path(server).absolute(), amtool)
-    cache = cache_folder()
-    return _unpacked_in(cache / UNPACKED) if cache is not None else None
+    """What is on PATH, all of it, or None. Debian calls Alertmanager prometheus-alertmanager."""
+    found = [
+        shutil.which("prometheus"),
+        shutil.which("promtool"),
+        shutil.which("alertmanager") or shutil.which("prometheus-alertmanager"),
+        shutil.which("amtool"),
+    ]
+    paths = [Path(program).absolute() for program in found if program]
+    return PrometheusBinaries(*paths) if len(paths) == len(found) else None
 
 
-def obtain(say: Say) -> PrometheusBinaries:
-    """What is on this machine, else unpacked from the packages of the distribution. Raises PrometheusUnavailable."""
+def obtain(say: Say, *, root: bool | None = None, policy: Path = POLICY) -> PrometheusBinaries:
+    """What is on PATH, else installed from the packages of the distribution. Raises PrometheusUnavailable.
+
+    `root` is whether this user may install packages, by default whether it is the superuser.
+    """
     if found := find():
         return found
-    if not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
+    packages = " and ".join(PACKAGES)
+    if not shutil.which("apt-get"):
         raise PrometheusUnavailable(
-            "There is no Prometheus and Alertmanager on this machine, and no apt-get to get them with: put prometheus,"
-            " promtool, alertmanager and amtool on PATH."
+            f"There is no Prometheus and Alertmanager on this machine, and no apt-get to get them with: {WANTED}."
         )
-    try:
-        cache = writable_cache()
-        with locked(cache, say, "Prometheus and Alertmanager"):
-            return find() or _unpack(cache / UNPACKED, say)
-    except OSError as error:
+    if not (os.geteuid() == 0 if root is None else root):
         raise PrometheusUnavailable(
-            f"Prometheus and Alertmanager cannot be kept in the cache ({error}): set XDG_CACHE_HOME to a folder that"
-            " can be written, or put them on PATH."
-        ) from error
-
-
-def _unpacked_in(folder: Path) -> PrometheusBinaries | None:
-    programs = folder / "usr" / "bin"
-    names = ("prometheus", "promtool", "prometheus-alertmanager", "amtool")
-    found = [path for name in names if (path := executable(programs / name))]
-    return PrometheusBinaries(*found) if len(found) == len(names) else None
-
-
-def _unpack(folder: Path, say: Say) -> PrometheusBinaries:
-    say(f"Downloading the packages {' and '.join(PACKAGES)} with apt-get (about 30 MB), to be unpacked, not installed.")
-    with fresh_folder(folder) as filling, tempfile.TemporaryDirectory(prefix="passmuster-packages-") as temporary:
-        try:
-            _download(Path(temporary), say)
-            for package in sorted(Path(temporary).glob("*.deb")):
-                _run(["dpkg-deb", "--extract", str(package), str(filling)], filling)
-        except _AptFailed as failure:
-            raise PrometheusUnavailable(
-                f"The packages {' and '.join(PACKAGES)} could not be had ({failure}): let apt-get reach its mirror, run"
-                " `apt-get update` as root, or put prometheus, promtool, alertmanager and amtool on PATH."
-            ) from failure
-        if _unpacked_in(filling) is None:
-            raise PrometheusUnavailable(
-                f"The packages {' and '.join(PACKAGES)} do not hold what is needed: put prometheus, promtool,"
-                " alertmanager and amtool on PATH."
-            )
-    found = _unpacked_in(folder)
-    if found is None:
-        raise PrometheusUnavailable(
-            f"{folder} holds nothing that this user may execute: set XDG_CACHE_HOME to a folder on a file system that"
-            " allows executables."
+            f"There is no Prometheus and Alertmanager on this machine: install the packages {packages} as root, or"
+            f" {WANTED}."
         )
-    say(f"Unpacked: {folder}")
-    return found
-
-
-def _download(into: Path, say: Say) -> None:
-    """The packages into a folder; with fresh lists if there were none and this user may renew them."""
+    say(f"Installing {packages} with apt-get (about 35 MB); no service is started.")
     try:
-        _run(["apt-get", "-qq", "download", *PACKAGES], into)
+        with _no_service_starts(policy):
+            _install(say)
+    except (_AptFailed, OSError) as failure:
+        raise PrometheusUnavailable(
+            f"The packages {packages} could not be installed ({failure}): let apt-get reach its mirror, or {WANTED}."
+        ) from failure
+    if found := find():
+        return found
+    raise PrometheusUnavailable(f"The packages {packages} do not hold what is needed: {WANTED}.")
+
+
+@contextlib.contextmanager
+def _no_service_starts(policy: Path) -> Iterator[None]:
+    """While it lasts, packages that are installed start no service; a policy that is there already is left alone."""
+    try:
+        with policy.open("x", encoding="utf-8") as script:
+            script.write("#!/bin/sh\nexit 101\n")
+    except FileExistsError:
+        yield
+        return
+    try:
+        policy.chmod(0o755)
+        yield
+    finally:
+        policy.unlink()
+
+
+def _install(say: Say) -> None:
+    """With fresh lists, if there are none or they are old."""
+    try:
+        _run([*INSTALL, *PACKAGES])
     except _AptFailed:
-        if os.geteuid() != 0:
-            raise
         say("  apt-get update, because its lists do not name them or are old")
-        _run(["apt-get", "-qq", "update"], into)
-        _run(["apt-get", "-qq", "download", *PACKAGES], into)
+        _run(["apt-get", "update", "-qq"])
+        _run([*INSTALL, *PACKAGES])
 
 
-def _run(command: Sequence[str], folder: Path) -> None:
+def _run(command: Sequence[str]) -> None:
     environment = {**os.environ, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
     try:
         done = subprocess.run(
             command,
-            cwd=folder,
             env=environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from passmuster.checks.declaration import Controls, check
 from passmuster.inventory.operations.arc_region_switch import PLANS
+from passmuster.inventory.operations.rds import DB_INSTANCES, is_rds
 from passmuster.inventory.operations.resiliencehub import PROCEDURES
 from passmuster.inventory.operations.ssm import DOCUMENT, DOCUMENTS, SUCCESSFUL_EXECUTIONS, runbook_class
 from passmuster.inventory.operations.workload import NO_WORKLOAD, WORKLOAD, has_workload
-from passmuster.inventory.snapshot import Row, View, all_of, any_of, first_of
+from passmuster.inventory.snapshot import Row, View, all_of, any_of, first_of, seen
 from passmuster.model.evidence import Evidence
 from passmuster.model.finding import Finding, failed, passed
 from passmuster.model.parameter import Kind, Parameter, Parameters, Stricter
@@ -68,13 +70,15 @@ def dr_runbooks(view: View, parameters: Parameters, evidence: Evidence) -> Itera
         message = f"The runbook {name} tells what to do in a disaster"
         yield passed(row.origin, view.account_id, message, observed=str(name), expected=runbooks.expected)
     else:
+        database = _database(view)
+        origin = view.origin(DOCUMENTS)
         yield failed(
-            view.origin(DOCUMENTS),
+            replace(origin, region=database.region) if database is not None else origin,
             view.account_id,
             "No runbook for a disaster was executed, and there is no Region switch plan or implemented procedure",
             observed=runbooks.observed(),
             expected=runbooks.expected,
-            facts=runbooks.facts(),
+            facts=runbooks.facts(database),
         )
 
 
@@ -88,6 +92,14 @@ def _noting(found: list[Row], find: Callable[[], Row | None]) -> Callable[[], bo
         return row is not None
 
     return question
+
+
+def _database(view: View) -> Row | None:
+    """A database that is no copy and no member of a cluster: what a disaster would take."""
+    others = ("DBClusterIdentifier", "ReadReplicaSourceDBInstanceIdentifier", "ReadReplicaSourceDBClusterIdentifier")
+    return next(
+        (row for row in seen(view.rows(DB_INSTANCES)) if is_rds(row) and not any(row.get(one) for one in others)), None
+    )
 
 
 class _Runbooks:
@@ -108,10 +120,11 @@ class _Runbooks:
     def procedure(self) -> Row | None:
         return first_of(self._view.rows(PROCEDURES), _is_implemented)
 
-    def facts(self) -> dict[str, str]:
-        """Whether a runbook is missing, or only its execution."""
+    def facts(self, database: Row | None) -> dict[str, str]:
+        """Whether a runbook is missing, or only its execution, and a database that one could restore."""
         names = self._runbooks()
-        return {"missing": "execution", "documentNames": ",".join(names)} if names else {"missing": "runbook"}
+        missing = {"missing": "execution", "documentNames": ",".join(names)} if names else {"missing": "runbook"}
+        return missing if database is None else {**missing, "databaseIdentifier": database["DBInstanceIdentifier"]}
 
     def _runbooks(self) -> list[str]:
         return [

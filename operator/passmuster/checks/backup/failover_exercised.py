@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from passmuster.checks.declaration import Controls, check
@@ -58,13 +59,14 @@ def failover_exercised(view: View, parameters: Parameters, evidence: Evidence) -
     expected = f"a completed experiment or Region switch in the last {parameters['maxAgeDays']} days"
     exercise = first_of(EXERCISES, lambda call: any(_is_exercise(row, since) for row in view.rows(call)))
     if exercise is None:
+        target = _target(view)
         yield failed(
-            view.origin(EXPERIMENTS),
+            replace(view.origin(EXPERIMENTS), region=target.pop("region", view.origin(EXPERIMENTS).region)),
             view.account_id,
             f"No failover was exercised in the last {parameters['maxAgeDays']} days",
             observed=_observed(view),
             expected=expected,
-            facts=_facts(view),
+            facts=target,
         )
         return
     row = next(row for row in view.rows(exercise) if _is_exercise(row, since))
@@ -72,19 +74,20 @@ def failover_exercised(view: View, parameters: Parameters, evidence: Evidence) -
     yield passed(row.origin, view.account_id, message, observed=_told(row), expected=expected)
 
 
-def _facts(view: View) -> dict[str, str]:
+def _target(view: View) -> dict[str, str]:
     """What an experiment could make fail over: a database with a standby, a cluster with a reader, or a service."""
     for database in seen(view.rows(DB_INSTANCES)):
         if database.get("MultiAZ") and is_rds(database) and not database.get("DBClusterIdentifier"):
-            return {"target": "database", "databaseArn": str(database["DBInstanceArn"])}
+            return {"target": "database", "databaseArn": str(database["DBInstanceArn"]), "region": database.region}
     for cluster in seen(view.rows(DB_CLUSTERS)):
         if is_rds(cluster) and cluster.get("MultiAZ"):
-            return {"target": "cluster", "clusterArn": str(cluster["DBClusterArn"])}
+            return {"target": "cluster", "clusterArn": str(cluster["DBClusterArn"]), "region": cluster.region}
     for page in seen(view.rows(SERVICE_PAGES)):
         for arn in page.get("serviceArns") or ():
             parts = str(arn).rpartition(":")[2].split("/")
             if len(parts) == 3:
-                return {"target": "service", "serviceArn": str(arn), "clusterName": parts[1], "serviceName": parts[2]}
+                named = {"clusterName": parts[1], "serviceName": parts[2], "region": page.region}
+                return {"target": "service", "serviceArn": str(arn), **named}
     return {"target": "none"}
 
 

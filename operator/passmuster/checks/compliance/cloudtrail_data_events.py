@@ -84,23 +84,20 @@ def _judged(view: View, trail: Row, buckets: list[str], missing: list[str]) -> F
     message = f"The trail {name} does not record {' and '.join(missing)} of objects in {what}"
     observed = ", ".join(f"{kind} not selected" for kind in missing)
     own = f"arn:{view.partition}:s3:::{trail.get('S3BucketName')}/"
-    facts = {**change_facts(view, trail), "selectors": _selectors(view, trail), "ownObjects": own}
+    facts = {**change_facts(view, trail), "ownObjects": own}
+    facts["change"] = "here" if facts["trail"] == "here" and _may_be_added_to(view, trail) else "hand"
     return failed(trail.origin, arn, message, observed=observed, expected=expected, facts=facts)
 
 
-def _selectors(view: View, trail: Row) -> str:
-    """Which kind of selectors the trail has; `own` are basic ones that name more than management events."""
+def _may_be_added_to(view: View, trail: Row) -> bool:
+    """Whether advanced selectors can be added without losing basic ones that say more than every trail's first do."""
     row = view.row(EVENT_SELECTORS, trail)
-    if row is not None and row.get("AdvancedEventSelectors"):
-        return "advanced"
-    basic = (row.get("EventSelectors") or []) if row is not None else []
-    plain = all(
+    return row is None or all(
         one.get("ReadWriteType", "All") == "All"
         and not one.get("DataResources")
         and not one.get("ExcludeManagementEventSources")
-        for one in basic
+        for one in row.get("EventSelectors") or []
     )
-    return "default" if plain else "own"
 
 
 def _missing(view: View, trail: Row, buckets: list[str]) -> list[str]:

@@ -62,13 +62,23 @@ def _service(view: View, service: Row) -> Iterator[Finding]:
         breaker = (service.get("deploymentConfiguration") or {}).get("deploymentCircuitBreaker") or {}
         observed = "circuit breaker without rollback" if breaker.get("enable") else "no circuit breaker"
         message = f"A failed deployment of the {name} stays"
-        facts = _named(service) | {"kind": "service"}
+        facts = _named(service) | _configured(service) | {"kind": "service"}
         yield failed(service.origin, arn, message, observed=observed, expected=EXPECTED, facts=facts)
 
 
 def _named(service: Row) -> dict[str, str]:
     cluster = str(service.get("clusterArn") or "").rpartition("/")[2]
     return {"ServiceArn": service["serviceArn"], "ServiceName": service["serviceName"], "ClusterName": cluster}
+
+
+def _configured(service: Row) -> dict[str, str]:
+    """The rest of the deployment configuration, which a change to the circuit breaker sends along as it is."""
+    found = service.get("deploymentConfiguration") or {}
+    return {
+        "MaximumPercent": str(found.get("maximumPercent", 200)),
+        "MinimumHealthyPercent": str(found.get("minimumHealthyPercent", 100)),
+        "alarms": "some" if (found.get("alarms") or {}).get("alarmNames") else "none",
+    }
 
 
 def _deploys(group: Row, service: Row) -> bool:

@@ -101,10 +101,12 @@ class Adoption:
         """The resource as AWS describes it right now. Raises ChangeRefused where it may not be adopted."""
         model = self.stacks.model(wanted.type, wanted.model or wanted.identifier)
         if model is None:
-            raise ChangeRefused(ConditionReason.VALUE_CHANGED, f"The resource {wanted.identifier} does not exist any more")
+            message = f"The resource {wanted.identifier} does not exist any more"
+            raise ChangeRefused(ConditionReason.VALUE_CHANGED, message)
         said = adoption.refusal(wanted.type, model)
         if said is not None:
-            raise ChangeRefused(ConditionReason.ADOPTION_REFUSED, f"The resource {wanted.identifier} is not adopted: {said}", retryable=False)
+            message = f"The resource {wanted.identifier} is not adopted: {said}"
+            raise ChangeRefused(ConditionReason.ADOPTION_REFUSED, message, retryable=False)
         return adoption.described(wanted.type, model)
 
     def _demand_free(self, wanted: Desired) -> None:

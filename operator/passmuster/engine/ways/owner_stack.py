@@ -178,9 +178,8 @@ class OwnerStack:
         found = self.stacks.holding(wanted.type, (wanted.identifier, wanted.arn))
         if found is None or owner is None or found.stack_id != owner.stack_id:
             holder = "no stack" if found is None else f"the stack {found.stack}"
-            raise ChangeRefused(
-                ConditionReason.VALUE_CHANGED, f"The resource {wanted.identifier} is held by {holder} now; it is proposed anew"
-            )
+            message = f"The resource {wanted.identifier} is held by {holder} now; it is proposed anew"
+            raise ChangeRefused(ConditionReason.VALUE_CHANGED, message)
         stack = self.stacks.stack(found.stack_id)
         if stack is None:
             raise ChangeRefused(ConditionReason.VALUE_CHANGED, f"The stack {found.stack} is gone; it is proposed anew")

@@ -13,14 +13,12 @@ from passmuster.sandbox.accounts.shop import IMAGE_TAG, REPOSITORY, Account
 
 
 def lay(account: Account) -> None:
-    """The pipeline ran lately, the image was scanned, root has a second factor, an analyzer looks at access, and what
-    runs all the time is paid by the hour."""
+    """The pipeline ran lately, the image was scanned, root has a second factor, and what runs is paid by the hour."""
     now = datetime.now(UTC)
     laid = {
         ("codepipeline", "ListPipelineExecutions"): _executions(now - timedelta(days=2)),
         ("ecr", "DescribeImageScanFindings"): _scan(account, now - timedelta(days=2)),
         ("iam", "GetAccountSummary"): {"SummaryMap": _SUMMARY},
-        ("accessanalyzer", "ListAnalyzers"): {"analyzers": [_analyzer(account, now - timedelta(days=300))]},
     }
     for (service, operation), answer in laid.items():
         account.aws.overlay(service, operation, answer, account=account.id)
@@ -70,12 +68,3 @@ def _scan(account: Account, at: datetime) -> dict[str, Any]:
         },
     }
 
-
-def _analyzer(account: Account, at: datetime) -> dict[str, Any]:
-    return {
-        "arn": f"arn:aws:access-analyzer:{account.region}:{account.id}:analyzer/shop",
-        "name": "shop",
-        "type": "ACCOUNT",
-        "status": "ACTIVE",
-        "createdAt": at,
-    }

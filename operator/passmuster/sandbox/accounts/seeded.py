@@ -21,7 +21,7 @@ API_VERSION = "passmuster.io/v1alpha1"
 
 @dataclass(frozen=True, slots=True)
 class Seeded:
-    """A seeded account. `manifest` holds its AWSAccount, its ReadinessPolicy and what people granted, as YAML."""
+    """A seeded account. `manifest` is what `kubectl apply` takes to govern it."""
 
     account_id: str
     regions: tuple[str, ...]
@@ -41,15 +41,23 @@ def give_access(account: Account) -> Mapping[str, str]:
     )
 
 
-def seeded(
-    account: Account,
-    name: str,
-    regions: Sequence[str],
-    policy: Mapping[str, Any],
-    granted: Sequence[Mapping[str, Any]] = (),
-) -> Seeded:
-    """The account under a policy with this spec (without accountRef), its roles made; `granted` are further objects."""
+def seeded(account: Account, name: str, regions: Sequence[str], policy: Mapping[str, Any]) -> Seeded:
+    """The account under a policy with this spec (without accountRef), with its roles made."""
     roles = give_access(account)
+    return Seeded(
+        account_id=account.id,
+        regions=tuple(regions),
+        inspection_role_arn=roles["RoleArn"],
+        remediation_role_arn=roles["RemediationRoleArn"],
+        external_id=EXTERNAL_ID,
+        manifest=manifest(account, name, regions, policy, roles),
+    )
+
+
+def manifest(
+    account: Account, name: str, regions: Sequence[str], policy: Mapping[str, Any], roles: Mapping[str, str]
+) -> str:
+    """The namespace, the AWSAccount and the ReadinessPolicy that govern the account, as YAML."""
     target = {
         "accountId": account.id,
         "roleArn": roles["RoleArn"],
@@ -68,13 +76,5 @@ def seeded(
             "metadata": {"name": name, "namespace": NAMESPACE},
             "spec": {"accountRef": {"name": name}, **policy},
         },
-        *granted,
     ]
-    return Seeded(
-        account_id=account.id,
-        regions=tuple(regions),
-        inspection_role_arn=roles["RoleArn"],
-        remediation_role_arn=roles["RemediationRoleArn"],
-        external_id=EXTERNAL_ID,
-        manifest=yaml.safe_dump_all(objects, sort_keys=False),
-    )
+    return yaml.safe_dump_all(objects, sort_keys=False)

@@ -7,7 +7,8 @@ past (a database of last year, a task that came up), the emulator's record is se
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -36,6 +37,9 @@ CLOUDFRONT_ZONE = "Z2FDTNDATAQYW2"
 EDGE_REGION = "us-east-1"
 """Where CloudFront and Route 53 keep what belongs to them."""
 
+MOST_BYTES = 51_200
+"""How long a template may be that is not given by way of a bucket."""
+
 Outputs = Mapping[str, str]
 
 
@@ -56,20 +60,47 @@ class Account:
     def deploy(self, name: str, template: str, **parameters: str) -> Outputs:
         """Make a stack whose resources carry the shop's tags; its outputs."""
         client = self.client("cloudformation")
-        stack = client.create_stack(
-            StackName=name,
-            TemplateBody=template,
-            Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
-            Tags=UPPER,
-            Capabilities=["CAPABILITY_NAMED_IAM"],
-            DisableRollback=True,
-        )["StackId"]
-        made = client.describe_stacks(StackName=stack)["Stacks"][0]
+        with self._given(template) as given:
+            stack = client.create_stack(
+                StackName=name,
+                **given,
+                Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
+                Tags=UPPER,
+                Capabilities=["CAPABILITY_NAMED_IAM"],
+                DisableRollback=True,
+            )["StackId"]
+        made = self._stack(stack)
         if made["StackStatus"] != "CREATE_COMPLETE":
             events = client.describe_stack_events(StackName=stack)["StackEvents"]
             reasons = [f"{e['LogicalResourceId']}: {e['ResourceStatusReason']}" for e in events if _has_failed(e)]
             raise RuntimeError(f"the stack {name} is {made['StackStatus']}: {'; '.join(reasons)}")
-        return {output["OutputKey"]: output["OutputValue"] for output in made.get("Outputs", [])}
+        return _outputs(made)
+
+    @contextmanager
+    def _given(self, template: str) -> Iterator[dict[str, str]]:
+        """The template as a request takes it: by way of a bucket, which then goes again, if it is too long."""
+        if len(template.encode()) <= MOST_BYTES:
+            yield {"TemplateBody": template}
+            return
+        s3, bucket = self.client("s3"), f"cf-templates-{self.region}-{self.id}"
+        place = {} if self.region == "us-east-1" else {"LocationConstraint": self.region}
+        s3.create_bucket(Bucket=bucket, **({"CreateBucketConfiguration": place} if place else {}))
+        s3.put_object(Bucket=bucket, Key="template", Body=template.encode())
+        yield {"TemplateURL": f"https://{bucket}.s3.{self.region}.amazonaws.com/template"}
+        s3.delete_object(Bucket=bucket, Key="template")
+        s3.delete_bucket(Bucket=bucket)
+
+    def outputs(self, name: str) -> Outputs:
+        """What a stack that was made before tells of itself."""
+        return _outputs(self._stack(name))
+
+    def _stack(self, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.client("cloudformation").describe_stacks(StackName=name)["Stacks"][0]
+        return found
+
+
+def _outputs(stack: Mapping[str, Any]) -> Outputs:
+    return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
 
 
 def _has_failed(event: Mapping[str, Any]) -> bool:
@@ -380,6 +411,7 @@ def distribute_invoices(account: Account, parts: Parts, edge: Outputs, *, domain
 def set_account_up(account: Account, *, note: str) -> None:
     """What is true of the account as a whole."""
     account.client("ssm").put_parameter(Name="/shop/flag", Type="SecureString", Value=note, Tags=UPPER)
+    account.client("accessanalyzer").create_analyzer(analyzerName="shop", type="ACCOUNT", tags=TAGS)
     account.client("ce").update_cost_allocation_tags_status(
         CostAllocationTagsStatus=[{"TagKey": key, "Status": "Active"} for key in TAGS]
     )

@@ -12,6 +12,7 @@ from typing import Any
 
 from passmuster.checks.catalogue import load as checks
 from passmuster.engine.inspection import reads_of
+from passmuster.inventory.operations.ssm import RUNBOOK_TAG
 from passmuster.remediation.access import Wanted, role_template
 from passmuster.remediation.catalogue import load as remediations
 
@@ -104,6 +105,31 @@ def _alarm(
         "TreatMissingData": "notBreaching",
     }
     return {"Type": "AWS::CloudWatch::Alarm", "Properties": properties}
+
+
+def runbooks(classes: Iterable[str]) -> str:
+    """An automation document for each class of runbook, with the tag that says so."""
+    content = {
+        "schemaVersion": "0.3",
+        "description": "What to do, step by step",
+        "mainSteps": [{"name": "Wait", "action": "aws:sleep", "inputs": {"Duration": "PT1S"}}],
+    }
+    return _written(
+        "What people do when something is wrong",
+        {
+            "".join(part.capitalize() for part in one.split("-")): {
+                "Type": "AWS::SSM::Document",
+                "Properties": {
+                    "Name": f"shop-{one}",
+                    "DocumentType": "Automation",
+                    "DocumentFormat": "JSON",
+                    "Content": content,
+                    "Tags": [{"Key": RUNBOOK_TAG, "Value": one}],
+                },
+            }
+            for one in classes
+        },
+    )
 
 
 def access() -> str:

@@ -3,6 +3,8 @@
 moto knows the newer policies; the old ones are what the TLS check must recognise. Served by front.py.
 """
 
+from typing import Any
+
 from moto.elbv2.ssl_policies import SSL_POLICIES
 
 from passmuster.sandbox.emulation import wire
@@ -64,7 +66,38 @@ def _record(change: Output) -> tuple[str, str, str]:
     return str(record["Name"]).strip("."), str(record["Type"]), str(record.get("SetIdentifier", ""))
 
 
+def describe_target_groups(handling: Handling) -> Output:
+    """DescribeTargetGroups; moto names a load balancer once for each listener it ever had, also when none is left."""
+    answer = handling.moto()
+    balancers = handling.place.backend("elbv2").load_balancers
+    for group in answer["TargetGroups"]:
+        arn = str(group["TargetGroupArn"])
+        group["LoadBalancerArns"] = sorted(name for name, one in balancers.items() if _forwards(one, arn))
+    return answer
+
+
+def _forwards(balancer: Any, group: str) -> bool:
+    """Whether a listener of the load balancer, or one of its rules, forwards to the target group."""
+    return any(
+        group in str(action.data)
+        for listener in balancer.listeners.values()
+        for actions in (listener.default_actions, *(rule.actions for rule in listener.rules.values()))
+        for action in actions
+    )
+
+
+def delete_nat_gateway(handling: Handling) -> Output:
+    """EC2's DeleteNatGateway; moto leaves its network interface behind."""
+    backend = handling.place.backend("ec2")
+    gateway = backend.nat_gateways.get(str(handling.params["NatGatewayId"]))
+    answer = handling.moto()
+    backend.enis.pop(gateway._eni.id, None)
+    return answer
+
+
 OPERATIONS: Operations = {
+    ("elbv2", "DescribeTargetGroups"): describe_target_groups,
+    ("ec2", "DeleteNatGateway"): delete_nat_gateway,
     ("route53", "ChangeResourceRecordSets"): change_record_sets,
     ("ec2", "DeleteVpcEndpoints"): delete_vpc_endpoints,
     ("ec2", "CreateVpcEndpoint"): create_vpc_endpoint,
