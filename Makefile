@@ -8,10 +8,10 @@ PARALLEL := -n auto --maxprocesses 4
 PYTEST_ARGS :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench format lint types crds clean generated binaries
+.PHONY: help demo test check bench format lint types crds docs docs-serve clean generated binaries
 
 help:  ## This list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 demo: $(READY)  ## The main job in a minute: account, verdict, plan, approval, fix, metrics
 	@$(PASSMUSTER) demo
@@ -37,8 +37,14 @@ lint: $(READY)  ## Formatting, lint rules and the layer table, without changing 
 types: $(READY)  ## mypy, strict
 	@$(PYTHON) -m mypy
 
-crds: $(READY)  ## Regenerate crds/, docs/metrics.md, docs/checks/ and the generated parts of docs/ and README.md
+crds: $(READY)  ## Regenerate crds/, docs/metrics.md, docs/checks/, docs/remediations/ and the generated parts of docs/ and README.md
 	@$(PYTHON) .ci/generate.py
+
+docs: $(READY)  ## Build the documentation into dist/docs; a link that leads nowhere fails
+	@$(PYTHON) .ci/site.py
+
+docs-serve: $(READY)  ## Show the documentation on http://localhost:8000 while it is written
+	@$(PYTHON) .ci/site.py serve
 
 generated: $(READY)
 	@$(PYTHON) .ci/generate.py --check

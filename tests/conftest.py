@@ -7,12 +7,13 @@ PASSMUSTER_REQUIRE names `apiserver` or `prometheus`, as CI does: there a skip w
 import os
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
 from hypothesis import settings
 
-from passmuster.sandbox import binaries, prometheus_binaries
+from passmuster.sandbox import binaries, helm_binary, prometheus_binaries
 from passmuster.sandbox.control_plane import ControlPlane
 from passmuster.sandbox.prometheus_binaries import PrometheusBinaries
 
@@ -46,6 +47,15 @@ def prometheus_programs() -> PrometheusBinaries:
         _do_without(
             "prometheus", f"no Prometheus and Alertmanager here: `{prometheus_binaries.COMMAND}` gets them once"
         )
+    return found
+
+
+@pytest.fixture(scope="session")
+def helm_program() -> Path:
+    """helm as it is on this machine."""
+    found = helm_binary.find()
+    if found is None:
+        _do_without("helm", f"no helm here: `{helm_binary.COMMAND}` builds it once")
     return found
 
 

@@ -27,7 +27,17 @@ from passmuster.aws.transport import BotoTransport
 from passmuster.checks.catalogue import load
 from passmuster.checks.judge import calls_of, distinct_calls, explain
 from passmuster.inventory.call import Call, Request, union
-from passmuster.inventory.permissions import REGIONS_CALL, actions, all_actions, granting, parts, policies, policy, size
+from passmuster.inventory.permissions import (
+    REGIONS_CALL,
+    actions,
+    all_actions,
+    granting,
+    parts,
+    policies,
+    policy,
+    size,
+    together,
+)
 from passmuster.inventory.snapshot import Snapshot
 from passmuster.model.verdict import Reason
 from passmuster.sandbox.simulated_aws import DEFAULT_ACCOUNT, SimulatedAWS
@@ -90,6 +100,17 @@ def test_one_service_with_more_actions_than_a_policy_holds_is_split() -> None:
     assert len({s["Sid"] for d in documents for s in d["Statement"]}) == len(
         [s for d in documents for s in d["Statement"]]
     )
+
+
+def test_actions_of_many_services_share_a_statement_and_a_wildcard_stands_for_what_it_allows() -> None:
+    actions = sorted(
+        [*(f"service{n:03}:DescribeSomethingWithALongName" for n in range(300)), "ec2:Describe*", "ec2:DescribeVpcs"]
+    )
+    statements = together("Make", actions)
+    assert [statement["Sid"] for statement in statements] == ["Make", "Make2", "Make3"]
+    assert [a for s in statements for a in s["Action"]] == [a for a in actions if a != "ec2:DescribeVpcs"]
+    assert all(size(document) <= 6144 for document in parts(statements))
+    assert together("Make", []) == []
 
 
 # access control ------------------------------------------------------------------------------------------------------

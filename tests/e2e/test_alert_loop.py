@@ -172,7 +172,9 @@ def loop(world: World, prometheus_programs: PrometheusBinaries) -> Iterator[Loop
                 "mode": "Observe",
                 "phases": [{"phase": "Production", "mode": "Apply"}],
                 "maxMonthlyCost": 60,
+                "inputs": {"tags": {"Environment": "production", "Project": "shop", "Owner": "shop-team"}},
             }
+            document["spec"]["checks"]["disabled"] = ["cloudtrail-data-events"]  # applies only where there is a trail
         assert world.server.apply(document).ok
     world.start_operator("--alerts-token-file", str(token))
     world.until("the verdict", lambda: world.check(CHECK).get("status"), lambda status: status == "Pass")
@@ -216,7 +218,12 @@ def test_a_deleted_trail_is_noticed_by_its_alert_and_made_again_within_a_minute(
     noticed = time.monotonic()
     assert loop.annotations[REQUESTED].startswith("alert-")
     made = world.until("the remediation", lambda: world.remediation("cloudtrail"), bool)
-    world.until("its proof", lambda: world.state("cloudtrail"), lambda state: state in ("Applied", "Failed"))
+    world.until(
+        "its proof",
+        lambda: world.remediation("cloudtrail").get("status") or {},
+        lambda status: status.get("state") in ("Applied", "Failed"),
+        seconds=LONGEST,
+    )
     applied = time.monotonic()
     world.until("the end of the alert", lambda: loop.firing("TrailGone"), lambda found: not found)
     resolved = time.monotonic()

@@ -145,6 +145,16 @@ def test_a_sender_that_never_finishes_does_not_hold_up_the_probes(served: Served
     connection.close()
 
 
+def test_a_hundred_senders_at_once_are_all_answered(served: Served) -> None:
+    waiting = [served.connect() for _ in range(100)]
+    for connection in waiting:
+        connection.connect()
+        connection.request("POST", "/alerts", EMPTY, {"Authorization": "Bearer watchword"})
+    assert {connection.getresponse().status for connection in waiting} <= {202, 503}
+    for connection in waiting:
+        connection.close()
+
+
 def test_nothing_about_the_runtime_is_told(served: Served) -> None:
     headers = served.ask("GET", "/healthz")[2]
     assert headers["Server"].startswith("passmuster/")

@@ -10,6 +10,7 @@ import sys
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -233,8 +234,10 @@ def test_what_it_fixes_and_requires_are_checks_of_its_phase_or_before(one: Defin
 
 @pytest.mark.parametrize("one", EVERY)
 def test_a_stack_of_its_own_is_offered_only_where_the_check_can_be_fixed_additively(one: Definition) -> None:
+    """A stack that only prepares a change in place, such as the key that a trail is set to, is a link of its chain."""
     if one.way is Way.ADDITIVE_STACK:
-        assert Fix.ADDITIVE in load_checks().get(one.fixes[0]).fix
+        link = bool(one.achieves) and Fix.IN_PLACE in load_checks().get(one.fixes[0]).fix
+        assert link or Fix.ADDITIVE in load_checks().get(one.fixes[0]).fix
 
 
 @pytest.mark.parametrize("one", EVERY)
@@ -498,6 +501,19 @@ def test_every_price_says_where_and_when_it_was_read() -> None:
         assert price.unit
         assert price.title
         assert set(price.by_region) <= set(REGIONS) | {r for r in price.by_region if re.fullmatch(r"[a-z-]+-\d", r)}
+
+
+@pytest.mark.parametrize(
+    ("key", "quantity", "dollars"),
+    [
+        ("nat-gateway-hour", 730, "32.85"),
+        ("route53-hosted-zone-month", 1, "0.50"),
+        ("route53-health-check-month", 1, "0.50"),
+        ("canary-run", 4000, "4.80"),
+    ],
+)
+def test_the_fixed_prices_give_the_figures_of_the_readiness_review(key: str, quantity: int, dollars: str) -> None:
+    assert cost([LineItem(key, quantity)], "us-east-1", {}).monthly == Decimal(dollars)
 
 
 def test_a_price_that_is_not_in_the_list_is_an_error_and_never_zero() -> None:

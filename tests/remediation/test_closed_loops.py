@@ -15,17 +15,19 @@ proposes, changes, settles, verifies and takes back, with the derived role and i
       target: "*shop*"             # which proposal, where there are several
       way: ApiStep                 # where the folder leaves it to the owner of the resource
       confirms: true               # a person confirms subscriptions
+      traces: [RotationEnabled]    # members that AWS goes on telling of what was switched off
       later:                       # what AWS tells once the change is made: a first backup, a completed restore
       - {call: backup:ListProtectedResources, answer: {Results: []}}
 
 `{vpc}` is what an earlier call kept, `{account}` the account's id, `{now}` the time, `{target}` the change's target,
-`{made.Plan}` the physical id of a resource of the stack. A row `{unproven: "because ..."}` says why no loop can be closed; the documentation shows it.
+`{made.Plan}` the physical id of a resource of the stack; calls in a list within the list are shared between rows. A row
+`{unproven: "because ..."}` says why no loop can be closed; the documentation shows it.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
@@ -71,7 +73,19 @@ LOOPS = [
     for name, row in ROWS.items()
     if "unproven" not in row and load().get(name) is not None
 ]
-KEYS = {"account", "before", "inputs", "parameters", "recovery", "judged", "target", "way", "confirms", "later"}
+KEYS = {
+    "account",
+    "before",
+    "inputs",
+    "parameters",
+    "recovery",
+    "judged",
+    "target",
+    "way",
+    "confirms",
+    "traces",
+    "later",
+}
 OF_STACKS = ("cloudformation", "resourcegroupstaggingapi")
 """Services that tell of stacks that are gone, which is no difference in the account."""
 
@@ -231,7 +245,7 @@ def world_of(accounts: Accounts, definition: Definition, row: Mapping[str, Any])
 def prepared(aws: SimulatedAWS, row: Mapping[str, Any]) -> dict[str, Any]:
     """The owner's calls before the loop, and what they kept."""
     known: dict[str, Any] = {"account": DEFAULT_ACCOUNT, "region": DEFAULT_REGION}
-    for spec in row.get("before", ()):
+    for spec in flat(row.get("before", ())):
         service, _, operation = spec["call"].partition(":")
         if "answer" in spec:
             aws.overlay(service, operation, filled(spec["answer"], known), region=spec.get("region"))
@@ -243,6 +257,15 @@ def prepared(aws: SimulatedAWS, row: Mapping[str, Any]) -> dict[str, Any]:
             known[name] = jmespath.search(path, answer)
             assert known[name], f"{spec['call']} tells no {path}"
     return known
+
+
+def flat(calls: Iterable[Any]) -> Iterator[Mapping[str, Any]]:
+    """Calls that other rows are made of too stand in lists of their own."""
+    for one in calls:
+        if isinstance(one, list):
+            yield from flat(one)
+        else:
+            yield one
 
 
 # the comparison -------------------------------------------------------------------------------------------------------
@@ -263,11 +286,11 @@ def everything(aws: SimulatedAWS) -> Snapshot:
         clients.close()
 
 
-def rows_of(snapshot: Snapshot) -> dict[str, list[str]]:
-    """Every row by the request that brought it, without times, which pass."""
+def rows_of(snapshot: Snapshot, traces: Collection[str]) -> dict[str, list[str]]:
+    """Every row by the request that brought it, without times, which pass, and without these members."""
     return {
         f"{call.name} {request}": sorted(
-            json.dumps(timeless(row), sort_keys=True, default=str) for row in reading.rows if not is_gone(row)
+            json.dumps(timeless(row, traces), sort_keys=True, default=str) for row in reading.rows if not is_gone(row)
         )
         for call, by_request in snapshot.readings.items()
         if call.service not in OF_STACKS
@@ -280,12 +303,13 @@ def is_gone(row: Any) -> bool:
     return isinstance(row, Mapping) and row.get("State") == "deleted"
 
 
-def timeless(value: Any) -> Any:
+def timeless(value: Any, traces: Collection[str]) -> Any:
     match value:
         case Mapping():
-            return {name: timeless(member) for name, member in value.items() if not isinstance(member, datetime)}
+            kept = {name: one for name, one in value.items() if not isinstance(one, datetime) and name not in traces}
+            return {name: timeless(one, traces) for name, one in kept.items()}
         case list() | tuple():
-            return [timeless(member) for member in value]
+            return [timeless(member, traces) for member in value]
         case _:
             return value
 
@@ -305,9 +329,9 @@ def physical_ids(aws: SimulatedAWS, stack: str) -> dict[str, str]:
     return {str(one["LogicalResourceId"]): str(one["PhysicalResourceId"]) for one in listed}
 
 
-def differences(before: Snapshot, after: Snapshot, kept: list[str]) -> list[str]:
-    """What differs between two inspections, apart from what is kept on purpose."""
-    old, new = rows_of(before), rows_of(after)
+def differences(before: Snapshot, after: Snapshot, kept: list[str], traces: Collection[str]) -> list[str]:
+    """What differs between two inspections, apart from what is kept on purpose and the traces that AWS keeps."""
+    old, new = rows_of(before, traces), rows_of(after, traces)
 
     def is_kept(text: str) -> bool:
         return any(one in text for one in kept)
@@ -328,6 +352,7 @@ def test_the_loop_is_closed(accounts: Accounts, definition: Definition, row: Map
     known = prepared(aws, row)
     with aws.enforce_iam():
         before = everything(aws)
+        row = {**row, "inputs": filled(row.get("inputs", {}), known)}
         loop = Loop(aws, definition, row, world_of(accounts, definition, row), known)
         loop.propose()
         assert loop.object()["spec"]["way"] == str(row.get("way", definition.way)), loop.told()
@@ -343,7 +368,7 @@ def test_the_loop_is_closed(accounts: Accounts, definition: Definition, row: Map
         loop.take_away()
         loop.until("Undone")
         assert loop.verdicts() == failing, loop.report()
-        assert differences(before, everything(aws), kept) == []
+        assert differences(before, everything(aws), kept, row.get("traces", ())) == []
         assert loop.world.cluster.faults == []
     if not row.get("before") and not kept and not definition.retains:
         accounts.held = account

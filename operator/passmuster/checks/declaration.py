@@ -51,6 +51,9 @@ class Check:
         that holds turns every failure and every Unknown of the check into an attested Pass.
     payer
         the fact lives in the organization's payer account.
+    payer_calls
+        of a check that is judged in the account itself: what it reads in the payer account too, where the account is a
+        member that names one; `View.payer` shows it.
     also
         further categories the check is shown and scored in; it counts once in the total.
     """
@@ -71,6 +74,7 @@ class Check:
     attestable: timedelta | None
     weighs_attestation: bool
     payer: bool
+    payer_calls: tuple[Call, ...]
     also: tuple[Category, ...]
     controls: Controls
     module: str
@@ -96,6 +100,7 @@ def check(
     attestable: timedelta | None = None,
     weighs_attestation: bool = False,
     payer: bool = False,
+    payer_calls: tuple[Call, ...] = (),
     also: tuple[Category, ...] = (),
     controls: Controls | None = None,
 ) -> Callable[[Evaluate], Check]:
@@ -119,6 +124,7 @@ def check(
             attestable=attestable,
             weighs_attestation=weighs_attestation,
             payer=payer,
+            payer_calls=payer_calls,
             also=also,
             controls=controls or Controls(),
             module=evaluate.__module__,

@@ -43,6 +43,11 @@ def calls_of(check: Check) -> tuple[Call, ...]:
     return (*check.calls, ORGANIZATION) if check.payer else check.calls
 
 
+def calls_in_payer(check: Check) -> tuple[Call, ...]:
+    """What a check of a member needs to have read in the account that pays the bill."""
+    return calls_of(check) if check.payer else check.payer_calls
+
+
 def judge(
     check: Check, snapshot: Snapshot, parameters: Parameters, evidence: Evidence, payer: Snapshot | None = None
 ) -> tuple[Finding, ...]:
@@ -58,7 +63,8 @@ def judge(
             snapshot = payer
     regions: tuple[str | None, ...] = snapshot.regions if check.per == "region" else (None,)
     findings: list[Finding] = []
-    views = [View(snapshot, check.calls, region) for region in regions]
+    other = View(payer, check.payer_calls) if payer is not None and check.payer_calls else None
+    views = [View(snapshot, check.calls, region, payer=other) for region in regions]
     for view in views:
         findings.extend(_evaluated(check, view, parameters, evidence))
     for view in views:

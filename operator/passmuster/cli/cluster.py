@@ -1,4 +1,4 @@
-"""Commands that speak to a cluster: the operator itself, and approving a remediation."""
+"""Commands that speak to a cluster: the operator itself, approving, and what to know before it is uninstalled."""
 
 from __future__ import annotations
 
@@ -125,6 +125,41 @@ def approve(
     given = give(connect(kubeconfig, context), namespace, name, undo=undo)
     what = "Undoing it" if undo else "It"
     note(f"{given.by} approved {name} ({given.digest[:19]}…). {what} begins when the rules of its policy permit.")
+
+
+def uninstall(
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Let go of what would hang. Stacks stay in AWS; the operator must have ended.")
+    ] = False,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+) -> None:
+    """Say what would hang once the operator is gone; with --yes, let it go. Deletes nothing."""
+    from passmuster.handlers.operator import own_namespace
+    from passmuster.kube.connection import connect
+    from passmuster.kube.uninstall import held, let_go, working
+
+    api = connect(kubeconfig, context)
+    found = held(api)
+    for one in found:
+        stacks = ", ".join(one.stacks) or "none that is known"
+        print(f"readinesspolicy {one.namespace}/{one.name} waits for the operator to delete its stacks: {stacks}")
+    if not found:
+        note("Nothing waits for the operator: it can go (helm uninstall passmuster -n passmuster-system).")
+        return
+    if not yes:
+        note(
+            "Deleted without an operator, they would wait for ever. Delete them while it runs and their stacks go too; "
+            "or uninstall it, and `passmuster uninstall --yes` lets them go while their stacks stay in AWS."
+        )
+        raise typer.Exit(1)
+    if (holder := working(api, own_namespace())) is not None:
+        raise UserError(
+            f"the operator still works ({holder} holds the lease) and would wait for the stacks again: end it first, "
+            "for example with helm uninstall passmuster -n passmuster-system"
+        )
+    let_go(api, found)
+    note("They wait no longer. The stacks stay as they are; delete them with CloudFormation if they are not wanted.")
 
 
 def _granted_kind(prefix: str) -> type[ReadinessWaiver | ReadinessAttestation]:

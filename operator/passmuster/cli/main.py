@@ -41,6 +41,7 @@ app.command("rules", rich_help_panel=CLUSTER)(monitoring.rules)
 app.command("dashboards", rich_help_panel=CLUSTER)(monitoring.dashboards)
 app.command("operator", rich_help_panel=CLUSTER)(cluster.operator)
 app.command("approve", rich_help_panel=CLUSTER)(cluster.approve)
+app.command("uninstall", rich_help_panel=CLUSTER)(cluster.uninstall)
 app.command("demo", rich_help_panel=TRY)(playground.demo)
 app.add_typer(playground.sandbox, name="sandbox", rich_help_panel=TRY)
 

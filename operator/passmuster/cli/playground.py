@@ -47,9 +47,10 @@ def up(
     no_operator: Annotated[
         bool, typer.Option("--no-operator", help="Leave the operator out: run your own against the endpoint.")
     ] = False,
+    account: Annotated[str, typer.Option("--account", help="Which account: review, empty, ready or large.")] = "review",
 ) -> None:
     """Start the simulated account and the API server, print how to reach them, and keep them until Ctrl-C."""
-    raise typer.Exit(_story().keep_up(with_operator=not no_operator))
+    raise typer.Exit(_story().keep_up(account, with_operator=not no_operator))
 
 
 def _story() -> ModuleType:

@@ -19,7 +19,7 @@ from passmuster.aws.collector import Collection, Collector, Progress, Scope
 from passmuster.aws.identity import Identities
 from passmuster.checks.catalogue import Catalogue
 from passmuster.checks.declaration import Check
-from passmuster.checks.judge import distinct_calls
+from passmuster.checks.judge import calls_in_payer, distinct_calls
 from passmuster.engine.parcel import Parcel
 from passmuster.inventory.call import Call, union
 from passmuster.inventory.snapshot import Gap, Reading, Snapshot
@@ -100,8 +100,8 @@ class Inspector:
         checks = task.demand.enabled(self.catalogue)
         calls = tuple(dict.fromkeys((*reads_of(checks), *(SCOPE_CALLS if task.demand.scope else ()))))
         collection = self._collect(task.target, calls, task, progress)
-        paying = [check for check in checks if check.payer]
-        payer = self._payer(task, distinct_calls(paying)) if task.payer is not None and paying else None
+        paying = tuple(dict.fromkeys(call for check in checks for call in calls_in_payer(check)))
+        payer = self._payer(task, paying) if task.payer is not None and paying else None
         inspection = Inspection(
             id=inspection_id(started_at, task.target.account_id),
             started_at=started_at,
@@ -126,7 +126,7 @@ class Inspector:
         """
         snapshot = self._remembered(task.target)
         paid_elsewhere = task.payer is not None and task.payer.account_id != task.target.account_id
-        paying = paid_elsewhere and any(check.payer for check in task.demand.enabled(self.catalogue))
+        paying = paid_elsewhere and any(calls_in_payer(check) for check in task.demand.enabled(self.catalogue))
         payer = self._remembered(task.payer) if task.payer is not None and paying else None
         if snapshot is None or (paying and payer is None):
             return None

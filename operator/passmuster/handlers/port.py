@@ -31,10 +31,9 @@ class Port:
             raise UserError(f"{address!r} is not HOST:PORT, for example 0.0.0.0:8080")
         handler = _handler(health, readiness, metrics, alerts)
         try:
-            self._server = ThreadingHTTPServer((host.strip("[]") or "0.0.0.0", int(port)), handler)
+            self._server = _Server((host.strip("[]") or "0.0.0.0", int(port)), handler)
         except OSError as error:
             raise UserError(f"the address {address} cannot be served: {error.strerror}; choose another port") from error
-        self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, name="http", daemon=True)
 
     @property
@@ -51,6 +50,11 @@ class Port:
         """Stops serving."""
         self._server.shutdown()
         self._server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128  # the five of the standard library reset connections in a flood
 
 
 def _handler(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from fnmatch import fnmatchcase
 from itertools import groupby
 from typing import Any
 
@@ -97,6 +98,19 @@ def granting(verb: str, actions: Iterable[str]) -> list[dict[str, Any]]:
             sid = title if number == 1 else f"{title}{number}"
             statements.append({"Sid": sid, "Effect": "Allow", "Action": some, "Resource": "*"})
     return statements
+
+
+def together(title: str, actions: Iterable[str]) -> list[dict[str, Any]]:
+    """Statements that allow these actions, which must be sorted: as few as managed policies can hold, whatever the
+    services, and without what a wildcard among them allows already; the Sid is the title, numbered from the second."""
+    named = list(actions)
+    wide = [action for action in named if "*" in action]
+    needed = [a for a in named if not any(a != one and fnmatchcase(a, one) for one in wide)]
+    return [
+        {"Sid": title if number == 1 else f"{title}{number}", "Effect": "Allow", "Action": some, "Resource": "*"}
+        for number, some in enumerate(_chunks(needed, MANAGED_POLICY_SIZE * 15 // 16), start=1)
+        if some
+    ]
 
 
 def _chunks(actions: list[str], most: int = MANAGED_POLICY_SIZE * 3 // 4) -> Iterator[list[str]]:

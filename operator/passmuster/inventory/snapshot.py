@@ -160,13 +160,17 @@ class Incomplete:
 class View:
     """What one check sees of the snapshot: the calls it declared, in one region or in all governed ones.
 
-    `region` is the region judged, or None for the account as a whole.
+    `region` is the region judged, or None for the account as a whole; `payer` is what the check sees of the account
+    that pays the bill, None where none is named.
     """
 
-    def __init__(self, snapshot: Snapshot, declared: Sequence[Call], region: str | None = None) -> None:
+    def __init__(
+        self, snapshot: Snapshot, declared: Sequence[Call], region: str | None = None, payer: View | None = None
+    ) -> None:
         self._snapshot = snapshot
         self._declared = frozenset(link for call in declared for link in call.chain())
         self.region = region
+        self.payer = payer
         self.incomplete: list[Incomplete] = []
 
     @property

@@ -15,7 +15,7 @@ from importlib.resources import files
 from typing import Any
 
 from passmuster.inventory.call import Call
-from passmuster.inventory.permissions import actions, granting, parts, policies
+from passmuster.inventory.permissions import actions, parts, policies, together
 from passmuster.model.errors import UserError
 from passmuster.remediation import template
 from passmuster.remediation.adoption import ADOPTABLE
@@ -131,7 +131,7 @@ def remediation_statements(definitions: Iterable[Definition], *, owner_stacks: b
             ],
         },
     ]
-    plain = granting("Make", [a for a in made if not a.startswith("iam:")])
+    plain = together("Make", [a for a in made if not a.startswith("iam:")])
     statements.extend({**statement, "Condition": through} for statement in plain)
     identity = [a for a in made if a.startswith("iam:")]
     service_linked = [a for a in identity if a == "iam:CreateServiceLinkedRole"]
@@ -149,8 +149,8 @@ def _in_place(definitions: Sequence[Definition], *, owner_stacks: bool) -> Itera
     if adopted:
         read = {action for name in adopted for action in handlers().get(name, ()) if _reads(action)}
         yield {"Sid": "ReadModels", "Effect": "Allow", "Action": "cloudformation:GetResource", "Resource": "*"}
-        yield from granting("Model", sorted(read))
-    yield from granting("Step", step_actions(definitions))
+        yield from together("Model", sorted(read))
+    yield from together("Step", sorted(step_actions(definitions)))
     if owner_stacks:
         updates = ("CreateChangeSet", "DeleteChangeSet", "DescribeChangeSet", "ExecuteChangeSet")
         everything = {"Fn::Sub": "arn:${AWS::Partition}:cloudformation:*:${AWS::AccountId}:stack/*"}

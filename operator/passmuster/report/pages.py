@@ -197,7 +197,7 @@ def _not_applicable(check: Check) -> Iterator[str]:
         yield "The policy does not ask for this optional check."
     if check.nothing:
         yield f"{check.nothing}."
-    if check.payer:
+    if check.payer or check.payer_calls:
         yield "The account is a member of an organization and no payer account is named (JudgedInPayerAccount)."
     yield "The partition or region does not offer the service."
 

@@ -29,7 +29,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
@@ -64,6 +64,14 @@ HEARTBEAT_SECONDS: Final = 20.0
 
 class BinariesUnavailable(Exception):
     """There is no API server to run. The message is one sentence that says what to install; retrying does not help."""
+
+
+class GoUnavailable(Exception):
+    """There is no Go that is new enough; the message is a clause that says so."""
+
+
+class BuildFailed(Exception):
+    """Go could not build a command; the message is a clause with the last line that it said."""
 
 
 class _NotFetched(Exception):
@@ -117,19 +125,29 @@ ARCHIVES: Final[Mapping[str, Archive]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Build:
+class Build:
     """One Go command that is built, and how long that takes on two cores when the modules are already there."""
 
     name: str
     package: str
     usually: str
     version: str
+    stamps: tuple[str, ...] = ()
+    """What the linker writes into variables of the program: NAME=VALUE, by their full names."""
 
+
+# The API server compares its own version with those of features; without these it claims to be v0.0.0.
+_STAMPS: Final = (
+    f"k8s.io/component-base/version.gitVersion=v{KUBERNETES}",
+    f"k8s.io/component-base/version.gitMajor={KUBERNETES.split('.')[0]}",
+    f"k8s.io/component-base/version.gitMinor={KUBERNETES.split('.')[1]}",
+    f"k8s.io/client-go/pkg/version.gitVersion=v{KUBERNETES}",
+)
 
 _BUILDS: Final = (
-    _Build("etcd", "go.etcd.io/etcd/server/v3", "45 s", ETCD),
-    _Build("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver", "3 min", KUBERNETES),
-    _Build("kubectl", "k8s.io/kubernetes/cmd/kubectl", "25 s", KUBERNETES),
+    Build("etcd", "go.etcd.io/etcd/server/v3", "45 s", ETCD),
+    Build("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver", "3 min", KUBERNETES, _STAMPS),
+    Build("kubectl", "k8s.io/kubernetes/cmd/kubectl", "25 s", KUBERNETES, _STAMPS),
 )
 
 
@@ -284,7 +302,7 @@ def _fetch(cache: Path, archives: Mapping[str, Archive], say: Say) -> Binaries:
             raise _NotFetched("what came as the envtest archive does not have the pinned SHA-512 and was thrown away")
         packed.seek(0)
         _unpack(packed, filling)
-    say(f"Fetched in {_elapsed(started)}: {folder}")
+    say(f"Fetched in {elapsed(started)}: {folder}")
     return _found_in(folder)
 
 
@@ -351,33 +369,37 @@ def _unpack(packed: IO[bytes], folder: Path) -> None:
 
 
 def _build(cache: Path, why_not_fetched: str, say: Say) -> Binaries:
-    go, version = _go(why_not_fetched)
+    try:
+        go, version = go_toolchain(GO)
+    except GoUnavailable as lack:
+        raise BinariesUnavailable(
+            f"There is no kube-apiserver and etcd on this machine, {why_not_fetched}, and {lack} to build them:"
+            f" install Go {GO[0]}.{GO[1]} or newer, or set {ASSETS} to a folder that holds both."
+        ) from lack
     started = time.monotonic()
     say(f"Building Kubernetes {KUBERNETES} and etcd {ETCD} once with {version}; the first time takes about 5 minutes.")
     folder = cache / BUILT
-    with fresh_folder(folder) as filling, tempfile.TemporaryDirectory(prefix="passmuster-toolchain-") as temporary:
-        # A copy, because the package may be installed read-only and go wants to write beside go.mod.
-        module = Path(temporary) / "module"
-        module.mkdir()
-        for name in ("go.mod", "go.sum"):
-            shutil.copyfile(Path(__file__).with_name("toolchain") / name, module / name)
-        for build in _BUILDS:
-            _go_build(go, build, module=module, into=filling, say=say)
-    say(f"Built in {_elapsed(started)}: {folder}")
+    with fresh_folder(folder) as filling:
+        try:
+            go_build(go, _BUILDS, module=Path(__file__).with_name("toolchain"), into=filling, say=say)
+        except BuildFailed as failure:
+            raise BinariesUnavailable(
+                f"{failure}: let Go reach its module proxy, or set {ASSETS} to a folder that holds kube-apiserver and"
+                " etcd."
+            ) from failure
+    say(f"Built in {elapsed(started)}: {folder}")
     return _found_in(folder)
 
 
-def _go(why_not_fetched: str) -> tuple[str, str]:
-    """The path of a Go that is new enough, and its version as it states it; raises BinariesUnavailable."""
+def go_toolchain(oldest: tuple[int, int]) -> tuple[str, str]:
+    """The path of a Go that is new enough, and its version as it states it; raises GoUnavailable."""
     go = shutil.which("go")
     stated = _go_version(go) if go else ""
     version = re.search(r"\bgo(\d+)\.(\d+)\S*", stated)
-    if go and version and (int(version[1]), int(version[2])) >= GO:
+    if go and version and (int(version[1]), int(version[2])) >= oldest:
         return go, version[0]
-    lack = f"the Go on PATH is too old ({version[0] if version else stated})" if go else "there is no Go on PATH"
-    raise BinariesUnavailable(
-        f"There is no kube-apiserver and etcd on this machine, {why_not_fetched}, and {lack} to build them:"
-        f" install Go {GO[0]}.{GO[1]} or newer, or set {ASSETS} to a folder that holds both."
+    raise GoUnavailable(
+        f"the Go on PATH is too old ({version[0] if version else stated})" if go else "there is no Go on PATH"
     )
 
 
@@ -388,12 +410,25 @@ def _go_version(go: str) -> str:
     return (answer.stdout or answer.stderr).strip()
 
 
-def _go_build(go: str, build: _Build, *, module: Path, into: Path, say: Say) -> None:
+def go_build(go: str, builds: Iterable[Build], *, module: Path, into: Path, say: Say) -> None:
+    """Build commands of the Go module whose go.mod and go.sum lie in a folder; raises BuildFailed."""
+    with tempfile.TemporaryDirectory(prefix="passmuster-toolchain-") as temporary:
+        # A copy, because the package may be installed read-only and go wants to write beside go.mod.
+        copied = Path(temporary) / "module"
+        copied.mkdir()
+        for name in ("go.mod", "go.sum"):
+            shutil.copyfile(module / name, copied / name)
+        for build in builds:
+            _go_build(go, build, module=copied, into=into, say=say)
+
+
+def _go_build(go: str, build: Build, *, module: Path, into: Path, say: Say) -> None:
     say(f"  building {build.name} {build.version}, usually {build.usually} on two cores, plus the modules' download")
     started = time.monotonic()
+    flags = " ".join(["-s", "-w", *(f"-X {stamp}" for stamp in build.stamps)])
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
-            [go, "build", "-ldflags", _ldflags(build), "-o", str(into / build.name), build.package],
+            [go, "build", "-ldflags", flags, "-o", str(into / build.name), build.package],
             cwd=module,
             env=_go_environment(module.parent),
             stdin=subprocess.DEVNULL,
@@ -410,33 +445,16 @@ def _go_build(go: str, build: _Build, *, module: Path, into: Path, say: Say) -> 
         output.seek(0)
         said = output.read().decode(errors="replace").strip().splitlines()
     if status != 0:
-        raise BinariesUnavailable(
-            f"`go build {build.package}` failed ({said[-1] if said else f'exit status {status}'}): let Go reach its"
-            f" module proxy, or set {ASSETS} to a folder that holds kube-apiserver and etcd."
-        )
-    say(f"  built {build.name} in {_elapsed(started)}")
+        raise BuildFailed(f"`go build {build.package}` failed ({said[-1] if said else f'exit status {status}'})")
+    say(f"  built {build.name} in {elapsed(started)}")
 
 
-def _wait(process: subprocess.Popen[bytes], build: _Build, started: float, say: Say) -> int:
+def _wait(process: subprocess.Popen[bytes], build: Build, started: float, say: Say) -> int:
     while True:
         try:
             return process.wait(timeout=HEARTBEAT_SECONDS)
         except subprocess.TimeoutExpired:
-            say(f"  still building {build.name}, {_elapsed(started)}")
-
-
-def _ldflags(build: _Build) -> str:
-    if build.version != KUBERNETES:
-        return "-s -w"
-    major, minor, _ = KUBERNETES.split(".")
-    # The API server compares its own version with those of features; without these it claims to be v0.0.0.
-    stamps = {
-        "k8s.io/component-base/version.gitVersion": f"v{KUBERNETES}",
-        "k8s.io/component-base/version.gitMajor": major,
-        "k8s.io/component-base/version.gitMinor": minor,
-        "k8s.io/client-go/pkg/version.gitVersion": f"v{KUBERNETES}",
-    }
-    return " ".join(["-s", "-w", *(f"-X {name}={value}" for name, value in stamps.items())])
+            say(f"  still building {build.name}, {elapsed(started)}")
 
 
 def _go_environment(temporary: Path) -> dict[str, str]:
@@ -446,7 +464,8 @@ def _go_environment(temporary: Path) -> dict[str, str]:
     return {**kept, **ours, "GOTMPDIR": str(temporary)}  # go leaves its files there when it is interrupted
 
 
-def _elapsed(started: float) -> str:
+def elapsed(started: float) -> str:
+    """The time since then, for people."""
     minutes, seconds = divmod(round(time.monotonic() - started), 60)
     return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
 

@@ -142,13 +142,15 @@ class _Site:
     spawner: ThreadPoolExecutor
     tls: ssl.SSLContext
     token: str
+    arguments: Sequence[str]
 
     def start_etcd(self) -> _Process:
         process = self._spawn("etcd", _etcd_command(self.programs, self.folder))
         return _ready_or_ended(process, lambda: _accepts(self.folder / "etcd.sock"))
 
     def start_apiserver(self, port: int) -> _Process:
-        process = self._spawn("kube-apiserver", _apiserver_command(self.programs, self.folder, port))
+        command = [*_apiserver_command(self.programs, self.folder, port), *self.arguments]
+        process = self._spawn("kube-apiserver", command)
         return _ready_or_ended(process, lambda: self._answers(port))
 
     def start_apiserver_somewhere(self) -> tuple[int, _Process]:
@@ -199,8 +201,8 @@ class _Running:
 class ControlPlane:
     """A Kubernetes API on this machine, as a context manager or by start() and stop(); each start begins empty.
 
-    `users` are names with their groups, beside `ADMIN` (system:masters) and `OPERATOR`. The methods may be called from
-    any thread.
+    `users` are names with their groups, beside `ADMIN` (system:masters) and `OPERATOR`; `arguments` are more flags of
+    kube-apiserver. The methods may be called from any thread.
     """
 
     def __init__(
@@ -208,12 +210,14 @@ class ControlPlane:
         *,
         users: Mapping[str, Sequence[str]] = MappingProxyType({}),
         programs: binaries.Binaries | None = None,
+        arguments: Sequence[str] = (),
     ) -> None:
         if reserved := sorted(set(users) & set(_BUILT_IN)):
             raise ValueError(f"these users exist already, with their own groups: {', '.join(reserved)}")
         self._groups: Mapping[str, Sequence[str]] = MappingProxyType({**_BUILT_IN, **users})
         self._tokens = {user: secrets.token_urlsafe(32) for user in self._groups}
         self._programs = programs
+        self._arguments = tuple(arguments)
         self._changing = threading.RLock()
         self._running: _Running | None = None
         self._undo = contextlib.ExitStack()
@@ -294,7 +298,7 @@ class ControlPlane:
             _write_private(folder / "tokens.csv", self._token_file())
             tls = ssl.create_default_context(cafile=folder / "ca.crt")
             spawner = undo.enter_context(ThreadPoolExecutor(max_workers=1, thread_name_prefix="control-plane"))
-            site = _Site(folder, programs, spawner, tls, self._tokens[ADMIN])
+            site = _Site(folder, programs, spawner, tls, self._tokens[ADMIN], self._arguments)
             etcd = site.start_etcd()
             undo.callback(etcd.stop)
             running = _Running(site, etcd, *site.start_apiserver_somewhere())

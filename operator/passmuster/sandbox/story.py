@@ -34,8 +34,9 @@ from passmuster.engine.ports import ACCOUNTS, POLICIES, REMEDIATIONS, Key
 from passmuster.engine.reconcile import Reconciler
 from passmuster.engine.services import Services
 from passmuster.kube.approvals import approve
+from passmuster.model.errors import UserError
 from passmuster.remediation import catalogue as remediations
-from passmuster.sandbox.accounts import review
+from passmuster.sandbox.accounts import catalogue, review
 from passmuster.sandbox.binaries import Binaries
 from passmuster.sandbox.control_plane import ADMIN, OPERATOR, ControlPlane
 from passmuster.sandbox.memory_cluster import MemoryCluster
@@ -232,10 +233,13 @@ def without_cluster(report: Path) -> int:
     return 0
 
 
-def keep_up(*, with_operator: bool) -> int:
-    """Simulated account, API server and operator until Ctrl-C or SIGTERM. Returns the exit code."""
+def keep_up(account: str, *, with_operator: bool) -> int:
+    """A simulated account by its name, API server and operator until Ctrl-C or SIGTERM. Returns the exit code."""
     from passmuster.sandbox import binaries
 
+    if account not in catalogue.SEEDS:
+        known = "; ".join(f"{name}: {seed.about}" for name, seed in catalogue.SEEDS.items())
+        raise UserError(f"there is no account {account!r} to play with, only {known}")
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
@@ -243,7 +247,9 @@ def keep_up(*, with_operator: bool) -> int:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="passmuster-sandbox-")))
         aws = stack.enter_context(SimulatedAWS())
-        account = review.seed(aws)
+        seeded = catalogue.SEEDS[account].build(aws)
+        manifest = folder / f"{account}.yaml"
+        manifest.write_text(seeded.manifest, encoding="utf-8")
         plane = stack.enter_context(ControlPlane(users={APPROVER: [], EDITOR: []}, programs=programs))
         admin = Objects(plane.kubeconfig(ADMIN))
         stack.callback(admin.close)
@@ -251,14 +257,14 @@ def keep_up(*, with_operator: bool) -> int:
         keys = base_environment(aws)
         say("A simulated account and an API server are up.\n")
         say(f"  export KUBECONFIG={plane.kubeconfig(ADMIN)}")
-        say(f"  export AWS_ENDPOINT_URL={aws.url} AWS_REGION={account.region}")
+        say(f"  export AWS_ENDPOINT_URL={aws.url} AWS_REGION={seeded.regions[0]}")
         say("  export " + " ".join(f"{name}={value}" for name, value in keys.items()))
         if with_operator:
             operator = stack.enter_context(_operator(aws, plane, folder))
             say(f"\n  operator   {operator.url}/metrics   log {folder / 'operator.log'}")
         say(f"  approver   {APPROVER}: --kubeconfig {plane.kubeconfig(APPROVER)}")
-        say(f"\n  kubectl apply -f {example('shop.yaml')}")
-        say(f"  passmuster inspect -f {example('shop.yaml')} --endpoint-url {aws.url}")
+        say(f"\n  kubectl apply -f {manifest}")
+        say(f"  passmuster inspect -f {manifest} --endpoint-url {aws.url}")
         say("\nCtrl-C ends it.")
         stop.wait()
         say("\nEnding …")

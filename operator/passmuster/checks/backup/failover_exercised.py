@@ -80,7 +80,7 @@ def _target(view: View) -> dict[str, str]:
         if database.get("MultiAZ") and is_rds(database) and not database.get("DBClusterIdentifier"):
             return {"target": "database", "databaseArn": str(database["DBInstanceArn"]), "region": database.region}
     for cluster in seen(view.rows(DB_CLUSTERS)):
-        if is_rds(cluster) and cluster.get("MultiAZ"):
+        if is_rds(cluster) and (cluster.get("MultiAZ") or len(cluster.get("DBClusterMembers") or ()) > 1):
             return {"target": "cluster", "clusterArn": str(cluster["DBClusterArn"]), "region": cluster.region}
     for page in seen(view.rows(SERVICE_PAGES)):
         for arn in page.get("serviceArns") or ():

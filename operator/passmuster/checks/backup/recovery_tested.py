@@ -84,7 +84,8 @@ def recovery_tested(view: View, parameters: Parameters, evidence: Evidence) -> I
     origin, account = view.origin(RESTORE_JOBS), view.account_id
     if lacking:
         message = f"Recovery is not tested: {', '.join(lacking)}"
-        untested = any(phrase.startswith(UNTESTED) for phrase in lacking)
+        none = not seen(view.rows(RESTORE_TESTING_SELECTIONS))
+        untested = none or any(phrase.startswith(UNTESTED) for phrase in lacking)
         facts = {"missing": "restore-testing" if untested else "restore"}
         yield failed(origin, account, message, observed=tests.observed(), expected=tests.expected, facts=facts)
     else:

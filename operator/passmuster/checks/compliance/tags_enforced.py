@@ -64,6 +64,7 @@ EXPECTED = (
         TAG_REMEDIATIONS,
         HOOKS,
     ),
+    payer_calls=(*POLICY_CONTENT.values(), *POLICY_TARGETS.values()),
     parameters=(
         Parameter(
             "enforcedFor",
@@ -86,17 +87,18 @@ def tags_enforced(view: View, parameters: Parameters, evidence: Evidence) -> Ite
     seen as the account's effective one or attached anywhere, and a service or resource control policy, attached
     anywhere, that denies the creation of every such type without a tag. Two belong to the account and must hold in
     every governed region: a required-tags rule of AWS Config that repairs automatically, and a CloudFormation hook
-    whose name speaks of tags. A member cannot read its organization's policies: without an alternative of its own it
-    is judged in the account that manages the organization.
+    whose name speaks of tags. A member cannot read its organization's policies: they are read in the account that
+    pays its bill, if the member names one, and without an alternative of its own it is not judged otherwise.
     """
     ways = _Ways(view, parameters["enforcedFor"])
     account = view.account_id
     if any_of(*ways.alternatives()):
         origin = ways.found.origin if ways.found is not None else view.origin(ORGANIZATION)
         yield passed(origin, account, f"Tags are enforced by {ways.name}", observed=ways.name, expected=EXPECTED)
-    elif is_member(view):
+    elif is_member(view) and view.payer is None:
         message = (
-            "Nothing in this member account enforces tags; its organization's policies are judged where it is managed"
+            "Nothing in this member account enforces tags; name the account that manages its organization with "
+            "payerAccountRef, so that the organization's policies are read there"
         )
         yield not_applicable(view.origin(ORGANIZATION), account, message, Reason.JUDGED_IN_PAYER_ACCOUNT)
     else:
@@ -134,14 +136,15 @@ class _Ways:
         return row is not None and _is_enforced(row, self._types) and self._note(row, "the effective tag policy")
 
     def _attached(self, kind: Call, enforces: Callable[[Row, list[str]], bool]) -> bool:
-        """Whether the organization has such a policy attached; a member cannot know, and is not asked."""
-        if is_member(self._view):
+        """Whether the organization has such a policy attached; a member cannot know, its payer can."""
+        view = self._view.payer if is_member(self._view) else self._view
+        if view is None:
             return False
         policy = first_of(
-            self._view.rows(kind),
+            view.rows(kind),
             lambda policy: all_of(
-                lambda: any(enforces(row, self._types) for row in self._view.rows(POLICY_CONTENT[kind], policy)),
-                lambda: any(True for _ in self._view.rows(POLICY_TARGETS[kind], policy)),
+                lambda: any(enforces(row, self._types) for row in view.rows(POLICY_CONTENT[kind], policy)),
+                lambda: any(True for _ in view.rows(POLICY_TARGETS[kind], policy)),
             ),
         )
         return policy is not None and self._note(policy, f"the organization's policy {policy['Name']}")

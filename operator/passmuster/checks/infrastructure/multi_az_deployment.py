@@ -186,7 +186,7 @@ def _services(view: View) -> Iterator[Finding]:
             own = subnets(service)
             wrong = unmet({"two tasks": partial(_two, count), TWO_ZONES: partial(_spread, view, own)})
             observed = f"desired count {count}, {len(own) or 'no'} subnets of its own"
-            cluster = str(service.get("clusterArn") or "").rpartition("/")[2]
+            cluster = str(service.get("clusterArn") or service.asked("cluster")).rpartition("/")[2]
             facts = {"kind": "service", "ClusterName": cluster, "ServiceName": service["serviceName"]}
             yield _judged(service, arn, name, wrong, observed, f"{TWO_ZONES}, two tasks", facts)
 

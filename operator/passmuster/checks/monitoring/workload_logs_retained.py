@@ -125,7 +125,9 @@ class _Groups:
         missing = [group for group in groups if group.name not in self._known() and group.name not in self._every()]
         lost = [f"log group {group.name} does not exist" for group in missing if not group.created]
         if lost:
-            return failed(row.origin, arn, f"The {name} logs to nowhere", observed=", ".join(lost), expected=expected)
+            facts = {"missing": "log-group", "Subject": name, "LostGroups": ",".join(g.name for g in missing)}
+            message, observed = f"The {name} logs to nowhere", ", ".join(lost)
+            return failed(row.origin, arn, message, observed=observed, expected=expected, facts=facts)
         notes = tuple(f"the log group {group.name} does not exist yet" for group in missing)
         return passed(row.origin, arn, f"The {name} logs", expected=expected, warnings=(*warnings, *notes))
 

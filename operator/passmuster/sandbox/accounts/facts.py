@@ -67,4 +67,3 @@ def _scan(account: Account, at: datetime) -> dict[str, Any]:
             "findingSeverityCounts": {"MEDIUM": 1},
         },
     }
-

@@ -131,9 +131,7 @@ def _lead_users(account: Account, before: review.ReviewAccount, standby: Outputs
         Tags=UPPER,
     )
     away = {"Protocol": "HTTPS", "Port": "443", "StatusCode": "HTTP_301"}
-    elb.modify_listener(
-        ListenerArn=clear["ListenerArn"], DefaultActions=[{"Type": "redirect", "RedirectConfig": away}]
-    )
+    elb.modify_listener(ListenerArn=clear["ListenerArn"], DefaultActions=[{"Type": "redirect", "RedirectConfig": away}])
     elb.modify_target_group(TargetGroupArn=group["TargetGroupArn"], HealthCheckPath="/health")
     account.client("ec2").authorize_security_group_ingress(
         GroupId=account.outputs("shop-network")["BalancerGroup"],

@@ -22,9 +22,7 @@ USAGE = bill.Usage(
 """Nearly everything that runs all the time is promised to run all the time."""
 
 
-def lay(
-    account: Account, buckets: Sequence[str], vault: str, runbooks: Sequence[str], standby: str
-) -> None:
+def lay(account: Account, buckets: Sequence[str], vault: str, runbooks: Sequence[str], standby: str) -> None:
     """Backups were taken, copied and restored, a failover was exercised, people are on call, advice is heeded."""
     now = datetime.now(UTC)
     stores = {

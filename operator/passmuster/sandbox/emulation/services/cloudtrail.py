@@ -133,7 +133,7 @@ def _described(handling: Handling, described: Output) -> Output:
     trail = _trail(handling, described["TrailARN"])
     described["HasCustomEventSelectors"] = bool(trail.event_selectors or trail.advanced_event_selectors)
     described["HasInsightSelectors"] = bool(trail.insight_selectors)
-    return {name: value for name, value in described.items() if value is not None}
+    return {name: value for name, value in described.items() if value not in (None, "")}
 
 
 def get_event_selectors(handling: Handling) -> Output:

@@ -47,6 +47,15 @@ def _rules(handling: Handling) -> list[Output]:
     return [rule for rule in found if not wanted or rule["ConfigRuleName"] in wanted]
 
 
+def describe_recorder_status(handling: Handling) -> Output:
+    """Config's DescribeConfigurationRecorderStatus: a recorder that records has done so; moto leaves it pending."""
+    answer = handling.moto()
+    for status in answer["ConfigurationRecordersStatus"]:
+        if status.get("recording") and status.get("lastStatus") == "PENDING":
+            status["lastStatus"] = "SUCCESS"
+    return answer
+
+
 def get_calendar_state(_: Handling) -> Output:
     """Systems Manager's GetCalendarState: a calendar without an event, which holds nothing back."""
     return {"State": "OPEN", "AtTime": datetime.now(UTC).isoformat()}
@@ -70,6 +79,7 @@ OPERATIONS: Operations = {
     ("auditmanager", "GetAccountStatus"): always({"status": "INACTIVE"}),
     ("config", "DescribeConfigRuleEvaluationStatus"): describe_rule_evaluations,
     ("config", "DescribeComplianceByConfigRule"): describe_rule_compliance,
+    ("config", "DescribeConfigurationRecorderStatus"): describe_recorder_status,
     ("organizations", "DescribeEffectivePolicy"): describe_effective_policy,
     ("ssm", "GetCalendarState"): get_calendar_state,
     ("support", "DescribeTrustedAdvisorChecks"): refuse_without_plan,

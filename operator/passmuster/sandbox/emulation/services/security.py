@@ -8,6 +8,8 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from botocore import xform_name
+
 from passmuster.sandbox.emulation.access import policies
 from passmuster.sandbox.emulation.operation import Handling, Operations, Output
 from passmuster.sandbox.emulation.wire import AWSError
@@ -207,6 +209,15 @@ def get_authorization_details(handling: Handling) -> Output:
     return answer
 
 
+def about_this_account(handling: Handling) -> Output:
+    """Inspector's Enable and BatchGetAccountStatus: who names no account means its own, which moto trips over."""
+    if handling.params.get("accountIds"):
+        return handling.moto()
+    given = {**handling.params, "accountIds": [handling.call.account]}
+    operation = getattr(handling.place.client("inspector2"), xform_name(handling.call.operation))
+    return {name: value for name, value in operation(**given).items() if name != "ResponseMetadata"}
+
+
 def create_analyzer(handling: Handling) -> Output:
     """Access Analyzer's CreateAnalyzer; one of each type per account and region, as AWS allows."""
     name, kind = str(handling.params["analyzerName"]), str(handling.params["type"])
@@ -247,6 +258,8 @@ def _analyzers(handling: Handling) -> dict[str, Output]:
 
 
 OPERATIONS: Operations = {
+    ("inspector2", "Enable"): about_this_account,
+    ("inspector2", "BatchGetAccountStatus"): about_this_account,
     ("iam", "GetAccountAuthorizationDetails"): get_authorization_details,
     ("iam", "GetAccountSummary"): get_account_summary,
     ("accessanalyzer", "CreateAnalyzer"): create_analyzer,

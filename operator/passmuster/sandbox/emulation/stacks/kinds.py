@@ -27,7 +27,7 @@ from passmuster.sandbox.emulation.stacks.schemas import Schema, schema_of
 from passmuster.sandbox.emulation.stacks.templates import text_of
 
 _SUFFIX = string.ascii_letters + string.digits
-_GONE = ("notfound", "nosuch", "doesnotexist", "nonexist", "404")
+_GONE = ("notfound", "nosuch", "doesnotexist", "nonexist", "invaliddocument", "404")
 
 
 class Refused(Exception):

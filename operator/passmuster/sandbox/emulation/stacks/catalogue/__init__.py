@@ -11,6 +11,7 @@ from passmuster.sandbox.emulation.stacks.catalogue import (
     compute,
     cost,
     data,
+    governance,
     identity,
     monitoring,
     network,
@@ -21,7 +22,7 @@ from passmuster.sandbox.emulation.stacks.catalogue import (
 )
 from passmuster.sandbox.emulation.stacks.kinds import Kind
 
-_MODULES = (compute, cost, data, identity, monitoring, network, operations, security, storage, traffic)
+_MODULES = (compute, cost, data, governance, identity, monitoring, network, operations, security, storage, traffic)
 
 
 def kinds() -> Mapping[str, Kind]:

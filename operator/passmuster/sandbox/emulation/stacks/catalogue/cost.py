@@ -1,5 +1,6 @@
 """Resource types of cost control: budgets and anomaly detection."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -65,6 +66,25 @@ def _notified(entry: Mapping[str, Any]) -> dict[str, Any]:
     return {"Notification": notification, "Subscribers": [dict(subscriber) for subscriber in entry["Subscribers"]]}
 
 
+class AnomalySubscription(Simple):
+    """AWS::CE::AnomalySubscription; Ref is the ARN. A template gives the threshold expression as JSON in a text."""
+
+    def create(self, work: Work, properties: Properties) -> str:
+        return super().create(work, _parsed(properties))
+
+    def update(self, work: Work, old: Properties, new: Properties) -> None:
+        super().update(work, _parsed(old), _parsed(new))
+
+
+def _parsed(properties: Properties) -> Properties:
+    expression = properties.get("ThresholdExpression")
+    if expression is None:
+        return properties
+    if not isinstance(expression, str):
+        raise Refused("ThresholdExpression of AWS::CE::AnomalySubscription is a text with JSON in it")
+    return {**properties, "ThresholdExpression": json.loads(expression)}
+
+
 KINDS: tuple[Kind, ...] = (
     Budget(),
     Simple(
@@ -81,7 +101,7 @@ KINDS: tuple[Kind, ...] = (
         tagging=Tagging(param="ResourceTags"),
         attribute_paths={"MonitorArn": "@", "CreationDate": "CreationDate"},
     ),
-    Simple(
+    AnomalySubscription(
         type_name="AWS::CE::AnomalySubscription",
         service="ce",
         create_op="create_anomaly_subscription",

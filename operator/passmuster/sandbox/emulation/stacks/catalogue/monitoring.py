@@ -349,6 +349,10 @@ KINDS: tuple[Kind, ...] = (
         read_api=Api("get_canary", {"Name": "@"}, "Canary"),
         update_op="update_canary",
         delete_op="delete_canary",
+        renamed={
+            "SuccessRetentionPeriod": "SuccessRetentionPeriodInDays",
+            "FailureRetentionPeriod": "FailureRetentionPeriodInDays",
+        },
         name_property="Name",
         name_limit=21,
         name_lower=True,

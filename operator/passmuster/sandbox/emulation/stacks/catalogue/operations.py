@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from passmuster.sandbox.emulation.stacks.kinds import Api, Kind, Simple, Tagging, Work
+from passmuster.sandbox.emulation.stacks.kinds import Api, Kind, Simple, Step, Tagging, Work
 from passmuster.sandbox.emulation.stacks.model import Properties
 
 _BACKUP_TAGS = Tagging(
@@ -224,6 +224,13 @@ KINDS: tuple[Kind, ...] = (
         delete_op="delete_backup_vault",
         name_property="BackupVaultName",
         name_limit=50,
+        steps=(
+            Step(
+                "LockConfiguration",
+                lambda backup, vault, lock: backup.put_backup_vault_lock_configuration(BackupVaultName=vault, **lock),
+                lambda backup, vault: backup.delete_backup_vault_lock_configuration(BackupVaultName=vault),
+            ),
+        ),
         tag_property="BackupVaultTags",
         tagging=Tagging(param="BackupVaultTags"),
         attribute_paths={"BackupVaultName": "@", "BackupVaultArn": "BackupVaultArn"},

@@ -29,6 +29,8 @@ class Trail(Simple):
 
     def update(self, work: Work, old: Properties, new: Properties) -> None:
         super().update(work, old, new)
+        if "KMSKeyId" in old and "KMSKeyId" not in new:
+            work.client("cloudtrail").update_trail(Name=work.physical_id, KmsKeyId="")
         self._log(work, new)
 
     def _log(self, work: Work, properties: Properties) -> None:
