@@ -40,7 +40,7 @@ types: $(READY)  ## mypy, strict
 crds: $(READY)  ## Regenerate crds/, docs/metrics.md, docs/checks/, docs/remediations/ and the generated parts of docs/ and README.md
 	@$(PYTHON) .ci/generate.py
 
-docs: $(READY)  ## Build the documentation into dist/docs; a link that leads nowhere fails
+docs: $(READY)  ## Build the documentation into dist/site/html; a link that leads nowhere fails
 	@$(PYTHON) .ci/site.py
 
 docs-serve: $(READY)  ## Show the documentation on http://localhost:8000 while it is written
@@ -53,8 +53,8 @@ clean:  ## Remove the environment and every cache of this checkout
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist passmuster-report.html
 	find operator tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Without kube-apiserver and etcd, or Prometheus and Alertmanager, the tests that need them are skipped, unless
-# PASSMUSTER_REQUIRE names apiserver or prometheus.
+# Without kube-apiserver and etcd, Prometheus and Alertmanager, or helm, the tests that need them are skipped, unless
+# PASSMUSTER_REQUIRE names apiserver, prometheus or helm.
 binaries: $(READY)
 	@$(PYTHON) -m passmuster.sandbox.binaries || case ",$$PASSMUSTER_REQUIRE," in \
 	  *,apiserver,*) exit 1 ;; \
@@ -63,6 +63,10 @@ binaries: $(READY)
 	@$(PYTHON) -m passmuster.sandbox.prometheus_binaries || case ",$$PASSMUSTER_REQUIRE," in \
 	  *,prometheus,*) exit 1 ;; \
 	  *) echo "Going on without: what needs Prometheus is left out, and says so." ;; \
+	esac
+	@$(PYTHON) -m passmuster.sandbox.helm_binary || case ",$$PASSMUSTER_REQUIRE," in \
+	  *,helm,*) exit 1 ;; \
+	  *) echo "Going on without: what needs helm is left out, and says so." ;; \
 	esac
 
 $(READY): pyproject.toml uv.lock .ci/setup

@@ -229,17 +229,18 @@ def walk(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def scope(_: str) -> str:
-    """How much of the designed catalogue this release has, as a paragraph and a list."""
+    """How much of the designed catalogue this release has, in a sentence."""
     designed = yaml.safe_load((ROOT / "tests" / "readiness_catalogue.yaml").read_text(encoding="utf-8"))
     has = sum(check.id in designed for check in offline.catalogue())
     own = len(offline.catalogue()) - has
     more = f", and {own} of its own" if own else ""
-    lines = [
-        f"It judges {has} of the {len(designed)} checks of its catalogue{more}, and carries out these changes:",
-        "",
-    ]
-    lines += [f"- {one.title[:1].lower()}{one.title[1:]} ({one.way or 'InPlace'})" for one in remediations.load()]
-    return "\n".join(lines) + "\n"
+    ways = [str(one.way or "InPlace") for one in remediations.load()]
+    counted = {way: ways.count(way) for way in ("AdditiveStack", "InPlace", "Guide")}
+    return (
+        f"It judges {has} of the {len(designed)} checks of its catalogue{more}, and knows {len(ways)} remediations:\n"
+        f"{counted['AdditiveStack']} are stacks of new resources, {counted['InPlace']} change a resource in place, "
+        f"and {counted['Guide']} are steps for people.\n"
+    )
 
 
 def troubleshooting(_: str) -> str:
@@ -251,8 +252,7 @@ def troubleshooting(_: str) -> str:
         for reason in members:
             if reason.name not in said and reason.value not in said:
                 continue
-            when = f"{reason.when[:1].upper()}{reason.when[1:]}."
-            lines += [f"### {reason}", f"{when} Next: {reason.who.value}."]
+            lines += [f"### {reason}", f"Set when {reason.when}. Next: {reason.who.value}."]
             if reason.value in advice:
                 lines.append(f"*What to do:* {advice[reason.value]}")
     return "\n\n".join(lines) + "\n"
@@ -312,7 +312,7 @@ def _help(parameter: Any) -> str:
     if descriptor.is_choice:
         said.append("One of " + ", ".join(f"`{one.value}`" for one in descriptor.annotation) + ".")
     default = parameter.default
-    if default not in (None, False, (), []) and not callable(default):
+    if default not in (None, False, "", (), []) and not callable(default):
         said.append(f"Default: `{getattr(default, 'value', default)}`.")
     return " ".join(said)
 

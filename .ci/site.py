@@ -1,4 +1,4 @@
-"""Makes a site of docs/: `make docs` builds it into dist/docs, `make docs-serve` shows it while it is written.
+"""Makes a site of docs/: `make docs` builds it into dist/site/html, `make docs-serve` shows it while it is written.
 
 The pages are written to be read in a checkout, where a link may lead to any file. Here they are gathered, together with
 the documents of the top level and the examples; a link to a file that is not part of the site becomes plain text. Then
@@ -26,7 +26,7 @@ from passmuster.remediation import catalogue as remediations
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 WORK = ROOT / "dist" / "site"
-SITE = ROOT / "dist" / "docs"
+SITE = WORK / "html"
 DOCUMENTS = {
     "ARCHITECTURE.md": "architecture.md",
     "CHANGELOG.md": "changelog.md",
@@ -150,7 +150,7 @@ def gather() -> Path:
     configuration = yaml.safe_load((ROOT / ".ci" / "site.yml").read_text(encoding="utf-8"))
     written = pages()
     configuration["nav"] = navigation(configuration["nav"], written)
-    configuration |= {"docs_dir": "pages", "site_dir": "../docs"}
+    configuration |= {"docs_dir": "pages", "site_dir": "html"}
     folder = WORK / "pages"
     shutil.rmtree(WORK, ignore_errors=True)
     for place, text in written.items():
@@ -173,7 +173,6 @@ def main() -> int:
     zensical = [sys.executable, "-m", "zensical"]
     if sys.argv[1:] == ["serve"]:
         return subprocess.run([*zensical, "serve", "-f", str(configuration)], check=False).returncode
-    shutil.rmtree(SITE, ignore_errors=True)
     built = subprocess.run([*zensical, "build", "--strict", "--clean", "-f", str(configuration)], check=False)
     if built.returncode == 0:
         sys.stdout.write(f"The site is in {SITE.relative_to(ROOT)}.\n")

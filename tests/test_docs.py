@@ -14,15 +14,18 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import hcl2
 import pytest
 import typer
 import yaml
 
 from passmuster.api import manifest
-from passmuster.api.conditions import ConditionReason
+from passmuster.api.conditions import ConditionReason, Who
+from passmuster.api.schema import KINDS
 from passmuster.cli import offline
 from passmuster.cli.main import app
 from passmuster.metrics.contract import CONTRACT, document
+from passmuster.model.errors import InvalidManifest
 from passmuster.remediation import catalogue as remediations
 
 ROOT = Path(__file__).parents[1]
@@ -33,9 +36,17 @@ TOP = (
     *("pyproject.toml", "uv.lock", ".ci/run", ".ci/setup"),
 )
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+REFUSED = re.compile(r"<!-- refused -->\n\n```yaml\n(.*?)^```\n\n```text\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+READ = {"", "bash", "console", "hcl", "promql", "python", "sh", "text", "yaml"}
+"""The languages of blocks; what has none, console and text are what people see."""
+SKELETON = ("Spec", "Status", "Conditions and reasons", "Columns", "Common mistakes")
+MACHINE = re.compile(r"(?<![\w.])/(?:root|work|home|Users)/|\b(?:pypi|npmjs|yarnpkg|rubygems)\.\w+|proxy\.golang\.org")
+PLACEHOLDER = re.compile(r"= \{[A-Z]\w*\}")
+KUBECTL = re.compile(r"\bkubectl (?:-n \S+ )?(get|describe|wait|annotate|patch|explain|delete)((?: [^-|>;&\s)]\S*| -n \S+| --for=\S+)*)")
+BUILT_IN = {"events", "lease", "leases", "namespaces", "ns", "pods", "secret", "svc"}
 CODE = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
-RUN = re.compile(r"(?:^|[(/] ?|; |\$ |\| |'passmuster\[sandbox\]' )passmuster ((?:[a-z]|-)[^|>;&)]*)")
+RUN = re.compile(r"(?:^|[(/] ?|; |\$ |\| |'passmuster\[sandbox\]' )(?<!charts/)passmuster ((?:[a-z]|-)[^|>;&)]*)")
 SHELL = ("bash", "sh", "console")
 
 
@@ -60,13 +71,21 @@ def _blocks(*languages: str) -> list[Any]:
     return [
         pytest.param(match[2], id=f"{_name(path)} block {number}")
         for path in DOCUMENTS
-        for number, match in enumerate(FENCE.finditer(path.read_text(encoding="utf-8")), 1)
+        for number, match in enumerate(FENCE.finditer(REFUSED.sub("", path.read_text(encoding="utf-8"))), 1)
         if match[1] in languages
     ]
 
 
+def _refused() -> list[Any]:
+    return [
+        pytest.param(match[1], match[2], id=f"{_name(path)} refused {number}")
+        for path in DOCUMENTS
+        for number, match in enumerate(REFUSED.finditer(path.read_text(encoding="utf-8")), 1)
+    ]
+
+
 def _ours(text: str) -> bool:
-    return "apiVersion: passmuster.io" in text
+    return re.search(r"^apiVersion: passmuster\.io/", text, re.MULTILINE) is not None
 
 
 def _load(text: str) -> list[Any]:
@@ -97,7 +116,8 @@ def test_the_top_level_is_complete(name: str) -> None:
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("examples/**/*.yaml")), ids=_name)
 def test_an_example_loads(path: Path) -> None:
-    assert _load(path.read_text(encoding="utf-8"))
+    text = path.read_text(encoding="utf-8")
+    assert _load(text) if _ours(text) else list(yaml.safe_load_all(text))
 
 
 @pytest.mark.parametrize("text", _blocks("yaml"))
@@ -106,6 +126,77 @@ def test_a_manifest_in_a_document_loads(text: str) -> None:
         assert _load(text)
     else:
         assert list(yaml.safe_load_all(text))
+
+
+@pytest.mark.parametrize(("text", "message"), _refused())
+def test_a_common_mistake_is_refused_with_the_message_beside_it(text: str, message: str) -> None:
+    source = message.partition(":")[0]
+    with pytest.raises(InvalidManifest) as refusal:
+        manifest.load(text, offline.facts(), remediations.load().inputs(), source=source)
+    assert str(refusal.value) == message.rstrip("\n")
+
+
+def test_every_kind_has_a_page_with_the_same_skeleton() -> None:
+    for kind in KINDS:
+        name = kind.definition.kind
+        text = (ROOT / "docs" / "spec" / f"{name.lower()}.md").read_text(encoding="utf-8")
+        headings = re.findall(r"^## (.+)$", text, re.MULTILINE)
+        assert headings[0] in ("Smallest example", "Example"), name
+        assert [one for one in SKELETON if one not in headings] == [], name
+        for part in (f"fields {name} spec", f"fields {name} status", f"columns {name}"):
+            assert f"<!-- generated: {part} -->" in text, name
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=_name)
+def test_every_block_of_a_document_is_in_a_language_that_is_read_here(path: Path) -> None:
+    opened = re.findall(r"^```([^\n]*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(opened) % 2 == 0
+    assert set(opened[::2]) <= READ
+
+
+@pytest.mark.parametrize("text", _blocks("hcl"))
+def test_terraform_in_a_document_parses(text: str) -> None:
+    assert hcl2.loads(PLACEHOLDER.sub("= 1", text))
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=_name)
+def test_a_document_names_no_machine_and_no_package_registry(path: Path) -> None:
+    assert MACHINE.findall(path.read_text(encoding="utf-8")) == []
+
+
+def _kubectl() -> list[Any]:
+    found = []
+    for path in DOCUMENTS:
+        text = path.read_text(encoding="utf-8")
+        lines = [line for match in FENCE.finditer(text) if match[1] in SHELL for line in _shell_lines(match[2])]
+        for line in dict.fromkeys([*lines, *CODE.findall(FENCE.sub("", text))]):
+            found += [pytest.param(m[2], id=f"{_name(path)}: {m[0]}") for m in KUBECTL.finditer(line)]
+    return found
+
+
+@pytest.mark.parametrize("arguments", _kubectl())
+def test_kubectl_in_a_document_names_kinds_that_there_are(arguments: str) -> None:
+    words = re.sub(r" -n \S+| --\S+", "", arguments).split()
+    if not words:
+        return  # kubectl delete -f
+    ours = {n for kind in KINDS for d in [kind.definition] for n in (d.short, d.plural, d.kind.lower(), d.name)}
+    named = words[0].partition("/")[0].partition(".")[0].split(",")
+    assert set(named) <= ours | BUILT_IN | {"passmuster"}
+
+
+def _makes() -> list[Any]:
+    found = []
+    for path in DOCUMENTS:
+        text = path.read_text(encoding="utf-8")
+        lines = [line for match in FENCE.finditer(text) if match[1] in SHELL for line in _shell_lines(match[2])]
+        for line in dict.fromkeys([*lines, *CODE.findall(FENCE.sub("", text))]):
+            found += [pytest.param(m, id=f"{_name(path)}: make {m}") for m in re.findall(r"^make ([a-z-]+)", line)]
+    return found
+
+
+@pytest.mark.parametrize("target", _makes())
+def test_a_make_target_in_a_document_exists(target: str) -> None:
+    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
 
 
 @pytest.mark.parametrize("text", _blocks("python"))
@@ -147,8 +238,16 @@ def test_the_metrics_are_documented() -> None:
 
 
 def test_every_reason_of_a_condition_is_documented() -> None:
-    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
-    assert [str(reason) for reason in ConditionReason if f"`{reason}`" not in text] == []
+    text = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    assert [str(r) for r in ConditionReason if f"\n### {r}\n" not in text and f"`{r}`" not in text] == []
+    assert [r for members in GENERATE.reason_groups().values() for r in members] == list(ConditionReason)
+
+
+def test_every_reason_on_which_a_person_acts_says_what_to_do() -> None:
+    advice = GENERATE._advice()
+    people = [reason for reason in ConditionReason if reason.who not in (Who.NOBODY, Who.OPERATOR)]
+    assert [str(reason) for reason in people if reason.value not in advice] == []
+    assert [name for name in advice if name not in list(ConditionReason)] == []
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=_name)

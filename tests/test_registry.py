@@ -11,6 +11,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from functools import lru_cache
 from importlib import import_module
@@ -22,7 +23,7 @@ import botocore.session
 import pytest
 import yaml
 
-from cases import FOLDER, MergedAccount, cases_of, every_case
+from cases import FOLDER, Account, MergedAccount, cases_of, every_case
 from passmuster.aws.transport import Tokens
 from passmuster.checks import catalogue
 from passmuster.checks.catalogue import load
@@ -49,7 +50,7 @@ LONGER = {
     "connection-pooling": 318,
     "cross-region-replication": 387,
     "encryption-at-rest": 347,
-    "golden-signal-alarms": 395,
+    "golden-signal-alarms": 397,
     "tls-certificates-valid": 460,
     "vpc-endpoints-present": 278,
     "waf-enabled": 316,
@@ -408,3 +409,28 @@ def test_a_check_declares_what_it_reads_and_the_parents_come_with_it(check: Chec
     assert check.calls
     assert len(set(check.calls)) == len(check.calls), "declared twice"
     assert {link for call in calls_of(check) for link in call.chain()} <= set(union(distinct_calls(load())))
+
+
+class Noting(dict[Call, Any]):
+    """The readings of a snapshot, which remember what was looked up."""
+
+    def __init__(self, readings: Mapping[Call, Any]) -> None:
+        super().__init__(readings)
+        self.looked_up: set[str] = set()
+
+    def get(self, call: Call, default: Any = None) -> Any:
+        self.looked_up.add(call.name)
+        return super().get(call, default)
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_nothing_is_read_for_a_check_that_it_never_looks_at(check: Check) -> None:
+    looked_up: set[str] = set()
+    for case in cases_of(check):
+        account = case.account()
+        seen = [replace(one, readings=Noting(one.readings)) for one in (account.snapshot, account.payer) if one]
+        case.findings(Account(seen[0], seen[1] if len(seen) > 1 else None))
+        for one in seen:
+            assert isinstance(one.readings, Noting)
+            looked_up |= one.readings.looked_up
+    assert {link.name for call in check.calls for link in call.chain()} - looked_up == set()

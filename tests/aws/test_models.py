@@ -50,6 +50,14 @@ def test_what_is_used_is_described_as_botocore_describes_it(trimmed: Clients, se
         assert [shape.name for shape in mine.error_shapes] == [shape.name for shape in original.error_shapes]
 
 
+@pytest.mark.parametrize("service", sorted(OPERATIONS))
+def test_every_error_of_a_service_can_be_told_from_the_others(trimmed: Clients, service: str) -> None:
+    """botocore reads every shape of a service when it answers the first error."""
+    model = trimmed.client(service, REGION).meta.service_model
+    assert model.shape_for_error_code("Throttling") is None or model.shape_for_error_code("Throttling").name
+    assert {shape.type_name for shape in model.error_shapes} <= {"structure"}
+
+
 def test_stacks_send_only_operations_that_exist(trimmed: Clients) -> None:
     client = trimmed.client("cloudformation", REGION)
     sent = _sent_by(stacks)

@@ -96,6 +96,11 @@ def refused(cluster: Cluster) -> set[Right]:
 @pytest.fixture(scope="module")
 def kubeconfig(cluster: Cluster) -> Path:
     """The chart installed, and a kubeconfig with a token of its service account, as its pods have one."""
+    return installed(cluster)
+
+
+def installed(cluster: Cluster) -> Path:
+    """Installs the chart; a kubeconfig of its service account, which is another one after each installation."""
     cluster.install({"alerts": {"secretName": "passmuster-alerts"}})
     path = f"/api/v1/namespaces/{HOME}/serviceaccounts/passmuster/token"
     request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
@@ -149,10 +154,14 @@ def test_it_inspects_proposes_and_applies_what_was_approved(world: World, kubeco
     start(world, kubeconfig)
     for document in manifests():
         assert world.server.apply(document).ok
-    world.until("the proposal", lambda: world.state("cloudtrail"), lambda state: state == "AwaitingApproval")
-    assert world.approve("cloudtrail").ok
-    world.until("the change", lambda: world.state("cloudtrail"), lambda state: state in ("Applied", "Failed"))
-    assert world.state("cloudtrail") == "Applied", world.remediation("cloudtrail")["status"]
+    world.until("the proposal", lambda: world.state("tls-listener"), lambda state: state == "AwaitingApproval")
+    assert world.approve("tls-listener").ok
+    world.until(
+        "the change",
+        lambda: world.remediation("tls-listener").get("status"),
+        lambda s: s["state"] in ("Applied", "Failed"),
+    )
+    assert world.state("tls-listener") == "Applied", world.remediation("tls-listener")["status"]
     assert world.faults() == []
 
 
@@ -232,8 +241,8 @@ def test_after_the_operator_is_gone_nothing_waits_for_it_any_more(world: World, 
     assert any(s["StackName"].startswith("passmuster-") and s["StackStatus"] == "CREATE_COMPLETE" for s in stacks)
 
 
-def test_a_right_that_is_missing_would_have_been_seen(world: World, cluster: Cluster, kubeconfig: Path) -> None:
-    cluster.install({"alerts": {"secretName": "passmuster-alerts"}})
+def test_a_right_that_is_missing_would_have_been_seen(world: World, cluster: Cluster) -> None:
+    kubeconfig = installed(cluster)
     role: dict[str, Any] = next(
         o for o in rbac.objects() if (o["kind"], o["metadata"]["name"]) == ("ClusterRole", "passmuster")
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -501,3 +502,40 @@ def test_a_stack_that_somebody_deleted_is_drift(making: Making, aws: SimulatedAW
     assert (drifted["status"], drifted["reason"]) == ("True", "StackDrifted")
     assert "was deleted by somebody else" in drifted["message"]
     assert world.check("workload-logs-retained") == "Pass"
+
+
+@pytest.mark.usefixtures("nobodys")
+def test_what_newly_fails_elsewhere_keeps_a_change_from_counting_as_applied(making: Making, aws: SimulatedAWS) -> None:
+    ecs = aws.client("ecs", DEFAULT_REGION)
+    ecs.update_cluster_settings(cluster=CLUSTER, settings=[{"name": "containerInsights", "value": "enabled"}])
+    world = making()
+    world.approve(LOGS)
+    world.until("Executing", name=LOGS)
+    ecs.update_cluster_settings(cluster=CLUSTER, settings=[{"name": "containerInsights", "value": "disabled"}])
+    world.until("Verifying", name=LOGS)
+    world.look()
+    assert world.state(LOGS) == "Verifying"
+    assert world.condition("Ready", LOGS)["reason"] == "NewlyFailing"
+    assert "container-insights-enabled" in world.condition("Ready", LOGS)["message"]
+    world.clock.ahead = timedelta(minutes=11)
+    world.until("Failed", name=LOGS)
+    assert world.condition("Stalled", LOGS)["reason"] == "NewlyFailing"
+    world.clock.ahead = timedelta(0)
+    world.approve(LOGS, action="Undo")
+    world.until("Undone", name=LOGS)
+    assert groups(aws)[GROUP] is None
+
+
+@pytest.mark.usefixtures("nobodys")
+def test_what_fails_meanwhile_and_passes_again_is_no_hindrance(making: Making, aws: SimulatedAWS) -> None:
+    ecs = aws.client("ecs", DEFAULT_REGION)
+    on, off = ([{"name": "containerInsights", "value": value}] for value in ("enabled", "disabled"))
+    ecs.update_cluster_settings(cluster=CLUSTER, settings=on)
+    world = making()
+    world.approve(LOGS)
+    world.until("Executing", name=LOGS)
+    ecs.update_cluster_settings(cluster=CLUSTER, settings=off)
+    world.until("Verifying", name=LOGS)
+    ecs.update_cluster_settings(cluster=CLUSTER, settings=on)
+    world.look()
+    world.until("Applied", name=LOGS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import socket
+import struct
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -153,6 +154,18 @@ def test_a_hundred_senders_at_once_are_all_answered(served: Served) -> None:
     assert {connection.getresponse().status for connection in waiting} <= {202, 503}
     for connection in waiting:
         connection.close()
+
+
+def test_who_does_not_wait_for_the_answer_leaves_no_traceback(
+    served: Served, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = urlsplit(served.port.url)
+    for _ in range(20):
+        with socket.create_connection((where.hostname, where.port or 0), timeout=10) as plain:
+            plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closing it resets it
+            plain.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
+    assert served.ask("GET", "/healthz")[0] == 200
+    assert "Traceback" not in capsys.readouterr().err
 
 
 def test_nothing_about_the_runtime_is_told(served: Served) -> None:

@@ -15,6 +15,7 @@ proposes, changes, settles, verifies and takes back, with the derived role and i
       target: "*shop*"             # which proposal, where there are several
       way: ApiStep                 # where the folder leaves it to the owner of the resource
       confirms: true               # a person confirms subscriptions
+      after: 8                     # days until the check may pass, because AWS bills what it reads
       traces: [RotationEnabled]    # members that AWS goes on telling of what was switched off
       later:                       # what AWS tells once the change is made: a first backup, a completed restore
       - {call: backup:ListProtectedResources, answer: {Results: []}}
@@ -29,7 +30,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,7 @@ LOOPS = [
 ]
 KEYS = {
     "account",
+    "after",
     "before",
     "inputs",
     "parameters",
@@ -141,6 +143,7 @@ class Loop:
     known: dict[str, Any] = field(default_factory=dict)
     key: Key | None = None
     laid: list[Overlay] = field(default_factory=list)
+    waited: bool = False
 
     def object(self) -> dict[str, Any]:
         """The Remediation."""
@@ -181,7 +184,10 @@ class Loop:
         assert self.state() == wanted, self.told()
 
     def _bring(self) -> None:
-        """What a person or a schedule brings once the change is made."""
+        """What a person, a schedule or time brings once the change is made."""
+        if not self.waited:
+            self.world.clock.ahead += timedelta(days=self.row.get("after", 0))
+            self.waited = True
         if self.row.get("confirms"):
             for region in ("us-east-1", DEFAULT_REGION):
                 self.aws.confirm(region=region)

@@ -44,7 +44,7 @@ class Actor:
     observe: Observe
 
     def read(
-        self, service: str, operation: str, words: Words, absent: Callable[[str, str], bool], **arguments: Any
+        self, service: str, operation: str, words: Words, absent: Callable[[str, str], bool], /, **arguments: Any
     ) -> dict[str, Any] | None:
         """The answer; None where the error's code and message mean that there is none. Raises ChangeFailed."""
         try:
@@ -59,7 +59,7 @@ class Actor:
             raise ChangeFailed(words.unreachable, message, retryable=True) from error
 
     def mutate(
-        self, service: str, operation: str, words: Words, harmless: tuple[str, ...] = (), **arguments: Any
+        self, service: str, operation: str, words: Words, harmless: tuple[str, ...] = (), /, **arguments: Any
     ) -> None:
         """Sends what changes something; error codes that mean it was done already are harmless. Raises ChangeFailed."""
         self.gate()

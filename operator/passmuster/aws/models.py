@@ -69,19 +69,38 @@ def loader(data_path: str | None, operations: Operations) -> Loader:
 
 
 class _TrimmingFileLoader(JSONFileLoader):
-    """Reads `<service>/<version>/service-2`; what is cut off is never kept."""
+    """Reads `<service>/<version>/service-2`; what is cut off is never kept.
+
+    Beside some of them lies `service-2.sdk-extras`, which botocore merges into the model afterwards. What it adds to
+    shapes that were cut off is left out too: botocore would take the additions for whole shapes, and fail on the first
+    error that the service answers, because it then reads every shape in search of errors.
+    """
 
     def __init__(self, operations: Operations) -> None:
         self._operations = operations
+        self._kept: dict[PurePath, frozenset[str]] = {}
 
     def load_file(self, file_path: str) -> Any:
         """The document without its extension, None if there is no such file."""
         document = super().load_file(file_path)
         path = PurePath(file_path)
+        if document is not None and path.name == "service-2.sdk-extras" and path.parent in self._kept:
+            return _extras_of(document, self._kept[path.parent])
         if document is None or path.name != "service-2":
             return document
         wanted = self._operations.get(path.parts[-3])
-        return document if wanted is None else trimmed(document, wanted)
+        if wanted is None:
+            return document
+        made = trimmed(document, wanted)
+        self._kept[path.parent] = frozenset(made["shapes"])
+        return made
+
+
+def _extras_of(document: Mapping[str, Any], kept: frozenset[str]) -> dict[str, Any]:
+    """Additions to a model, without those to shapes that the model does not have any more."""
+    added = document.get("merge") or {}
+    shapes = {name: shape for name, shape in (added.get("shapes") or {}).items() if name in kept}
+    return {**document, "merge": {**added, "shapes": shapes}}
 
 
 def trimmed(model: Mapping[str, Any], operations: frozenset[str]) -> dict[str, Any]:

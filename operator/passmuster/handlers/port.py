@@ -5,9 +5,11 @@ Served by threads of their own, so that it answers whatever the watches and the 
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 from passmuster import __version__
 from passmuster.handlers.alerts import LONGEST_LENGTH, Receiver
@@ -55,6 +57,11 @@ class Port:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128  # the five of the standard library reset connections in a flood
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Somebody who does not wait for the answer, as a scrape that ran out of time, is no fault of ours."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
 
 def _handler(

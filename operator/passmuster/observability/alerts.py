@@ -11,10 +11,8 @@ import enum
 from dataclasses import dataclass
 
 from passmuster.metrics import contract
+from passmuster.model.documentation import DOCUMENTATION
 from passmuster.observability.queries import POLICY
-
-DOCUMENTATION = "https://passmuster.io/docs"
-"""Where the documentation of a release is served; `docs/` is below it."""
 
 COVERED = 0.8
 DROP = 0.05
@@ -167,7 +165,7 @@ ALERTS: tuple[Alert, ...] = (
         "rules, AWS does not answer, or the operator does not get round to it. A suspended policy does not alert.",
         look=(
             _LOOK_POLICY,
-            "The conditions Ready, Inspected and CredentialsValid name the reason; docs/operations.md lists what each "
+            "The conditions Ready, Inspected and CredentialsValid name the reason; docs/troubleshooting.md lists what each "
             "reason means and who acts next.",
             "The dashboard *Passmuster / Operator*: does the queue grow, does a process lead?",
         ),

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from passmuster.observability.alerts import DOCUMENTATION
+from passmuster.model.documentation import DOCUMENTATION
 from passmuster.observability.queries import checked
 
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}

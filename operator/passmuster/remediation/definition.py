@@ -160,10 +160,10 @@ class Definition:
     """One remediation of the catalogue.
 
     `way` is None where it is decided for each finding, from who owns the resource: a change in place, which is declared
-    once by `desired`, `api`, `guide` and `terraform`; a setting of the account, which no stack can own, has `api` and no
-    `desired`. `template` is the text of an additive stack's template, and
-    `literals` are words of it that are replaced before anything else, by text with `{account}`-like names: the fixed
-    names of retained resources, which CloudFormation takes back only where they stand in the template literally.
+    once by `desired`, `api`, `guide` and `terraform`; a setting of the account, which no stack can own, has `api` and
+    no `desired`. `template` is the text of an additive stack's template, and `literals` are words of it that are
+    replaced before anything else, by text with `{account}`-like names: the fixed names of retained resources, which
+    CloudFormation takes back only where they stand in the template literally.
     `each` names a fact that lists several resources, each of which is changed by itself. `achieves` are facts: a
     finding that still fails and has them counts as done, for a link of a chain that makes no check pass by itself.
     """

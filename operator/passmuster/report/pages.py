@@ -22,6 +22,7 @@ from passmuster.checks.declaration import Check
 from passmuster.checks.judge import calls_of
 from passmuster.inventory.call import Call, Where, union
 from passmuster.inventory.permissions import actions
+from passmuster.model.documentation import DOCUMENTATION
 from passmuster.model.parameter import Kind, Parameter, Stricter
 from passmuster.model.verdict import Fix, Severity
 from passmuster.remediation import catalogue as remediations
@@ -33,7 +34,7 @@ from passmuster.report.phrasing import counted, listed
 FOLDER = "docs/checks"
 """Where the pages are written in a checkout."""
 
-ADDRESS = "https://passmuster.io/docs/checks/{check}/"
+ADDRESS = DOCUMENTATION + "/checks/{check}/"
 """Where the pages are served, unless `--docs-url` says otherwise."""
 
 GENERATED = "<!-- Generated from the catalogue of checks by `make crds`: change the check, not this page. -->"
@@ -316,7 +317,7 @@ def _remediation(definition: Definition) -> Iterator[str]:
         ("undo", definition.undo),
         ("files", f"[{folder}](../../{folder}/)"),
     ]
-    yield from _table(("", ""), rows)
+    yield from _table(("of the change", "as declared"), rows)
     yield ""
     yield (
         "`passmuster plan` shows it for your account; in mode Propose or Apply the operator makes a Remediation of it, "

@@ -11,6 +11,7 @@ from passmuster.inventory.operations.cloudtrail import (
     TRAIL_STATUS,
     TRAILS,
     best_trail,
+    change_facts,
     conditions,
     contenders,
     in_first_hour,
@@ -71,6 +72,7 @@ def cloudtrail_multi_region(view: View, parameters: Parameters, evidence: Eviden
                 f"The trail {name} does not meet: {', '.join(missing)}",
                 observed=", ".join(f"not: {phrase}" for phrase in missing),
                 expected=EXPECTED,
+                facts={**change_facts(view, trail), "lacks": ", ".join(missing)},
             )
         else:
             yield passed(trail.origin, arn, f"The trail {name} records every region", expected=EXPECTED)

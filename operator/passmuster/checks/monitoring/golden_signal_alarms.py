@@ -130,7 +130,9 @@ class _Alarms:
         groups = [row for row in seen(self._view.rows(TARGET_GROUPS)) if arns(row) and row.get("LoadBalancerArns")]
         for row in sorted(groups, key=lambda row: str(row["TargetGroupArn"])):
             balancer = str(row["LoadBalancerArns"][0]).partition(":loadbalancer/")[2]
-            return {"TargetGroup": str(row["TargetGroupArn"]).rpartition(":")[2], "TargetLoadBalancer": balancer}
+            namespace = NETWORK if balancer.startswith("net/") else APPLICATION
+            name = str(row["TargetGroupArn"]).rpartition(":")[2]
+            return {"TargetGroup": name, "TargetLoadBalancer": balancer, "TargetNamespace": namespace}
         return {}
 
     def _looking_at(

@@ -1,8 +1,12 @@
 """The shop two years later: its team has worked through the whole plan, and every check passes or does not apply.
 
-It begins as the account of the review. What its team made since lies in stacks of its own; what the pipeline and people
-had made, they changed. What no emulator has (backups that were taken, restores that worked, people on call, a support
-plan) is laid as overlays in AWS's own shapes by ready_facts.py.
+::
+
+    begin (the account of the review) > PRODUCTION > STABLE > HARDENED > ENTERPRISE
+
+Each step closes the gaps of one phase and no other, so that the account stands at each level once; a test goes along.
+What the team made lies in stacks of its own; what the pipeline and people had made, they changed. What no emulator has
+(backups that were taken, restores that worked, people on call, a support plan) is laid as overlays by ready_facts.py.
 
     with SimulatedAWS() as aws:
         account = ready.seed(aws)
@@ -10,16 +14,18 @@ plan) is laid as overlays in AWS's own shapes by ready_facts.py.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from passmuster.model.verdict import Phase
 from passmuster.sandbox.accounts import ready_facts, review, shop, templates
 from passmuster.sandbox.accounts.seeded import Seeded, manifest
 from passmuster.sandbox.accounts.shop import DATABASE, LOWER, REPLICA, UPPER, Account, Outputs
 from passmuster.sandbox.simulated_aws import DEFAULT_ACCOUNT, DEFAULT_REGION, SimulatedAWS
 
 STANDBY_REGION = "eu-west-1"
-RUNBOOKS = ("dr", "deploy", "rollback", "scaling", "troubleshooting", "security-ir", "incident")
 NAMESPACE, METRIC = "Shop", "Orders"
 OPTIONAL = ["advanced-security", "caching-layer", "cdn-in-front", "global-accelerator-enabled", "service-mesh"]
 POLICY = {
@@ -50,95 +56,148 @@ PER_SESSION = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Shop:
+    """The account on its way, and what its first stacks tell of themselves."""
+
+    account: Account
+    before: review.ReviewAccount
+    network: Outputs
+    data: Outputs
+
+    @property
+    def topic(self) -> str:
+        """The topic of the shop's alarms."""
+        topics = self.account.client("sns").list_topics()["Topics"]
+        return next(str(one["TopicArn"]) for one in topics if one["TopicArn"].endswith(":shop-alarms"))
+
+    @property
+    def buckets(self) -> list[str]:
+        """Every bucket that something is kept in."""
+        kept = (self.data["LogBucket"], self.data["ArtifactBucket"], self.data["InvoiceBucket"])
+        return [*kept, self.account.outputs("shop-trail")["LogBucket"]]
+
+
 def seed(aws: SimulatedAWS, account_id: str = DEFAULT_ACCOUNT, region: str = DEFAULT_REGION) -> Seeded:
     """Build the account; takes a quarter of a minute. Raises RuntimeError if one of its stacks cannot be made."""
+    began = begin(aws, account_id, region)
+    for close in STEPS.values():
+        close(began)
+    return seeded(began)
+
+
+def begin(aws: SimulatedAWS, account_id: str = DEFAULT_ACCOUNT, region: str = DEFAULT_REGION) -> Shop:
+    """The account as the review found it."""
     before = review.seed(aws, account_id, region)
     account = Account(aws, account_id, region)
-    standby = account.in_region(STANDBY_REGION).deploy("shop-standby", templates.read("standby"))
-    network, data = account.outputs("shop-network"), account.outputs("shop-data")
-    _spare_the_zone(account, network, data)
-    _lead_users(account, before, standby)
-    _limit_sessions(account)
-    watch = _watch(account, data)
-    _show_databases(account, watch)
-    _show_service(account)
-    audit = account.deploy("shop-audit", templates.read("audit"))
-    account.deploy("shop-recovery", templates.read("recovery"), Key=data["Key"], StandbyVault=standby["Vault"])
-    account.deploy("shop-runbooks", templates.runbooks(RUNBOOKS))
-    _keep_logs(account)
-    _replicate_images(account)
-    _ask_for_approval(account)
-    _set_account_up(account)
-    for place in (region, shop.EDGE_REGION):
-        aws.confirm(account_id=account_id, region=place)
-    buckets = [data["LogBucket"], data["ArtifactBucket"], data["InvoiceBucket"], audit["LogBucket"]]
-    ready_facts.lay(account, buckets, standby["Vault"], RUNBOOKS, STANDBY_REGION)
-    roles = account.outputs("passmuster-access")
+    return Shop(account, before, account.outputs("shop-network"), account.outputs("shop-data"))
+
+
+def seeded(began: Shop) -> Seeded:
+    """What whoever inspects the account must know of it."""
+    account, before = began.account, began.before
     return Seeded(
-        account_id=account_id,
-        regions=(region,),
+        account_id=account.id,
+        regions=(account.region,),
         inspection_role_arn=before.inspection_role_arn,
         remediation_role_arn=before.remediation_role_arn,
         external_id=before.external_id,
-        manifest=manifest(account, "ready", (region,), POLICY, roles),
+        manifest=manifest(account, "ready", (account.region,), POLICY, account.outputs("passmuster-access")),
     )
 
 
-def _spare_the_zone(account: Account, network: Outputs, data: Outputs) -> None:
-    """A second NAT gateway for the second zone, and a cache."""
-    spare = account.deploy(
-        "shop-spare",
-        templates.read("spare"),
-        PublicSubnet=network["PublicSubnets"].split(",")[1],
-        DataSubnets=network["DataSubnets"],
-        CacheGroup=network["DatabaseGroup"],
-        Key=data["Key"],
-    )
-    account.client("ec2").replace_route(
-        RouteTableId=network["ServiceRoutes"].split(",")[1],
+# production -----------------------------------------------------------------------------------------------------------
+
+
+def _production(began: Shop) -> None:
+    """A way out of each zone, a name, TLS and nothing in clear text, and a trail."""
+    _spare_the_zone(began)
+    _lead_users(began)
+    began.account.deploy("shop-trail", templates.read("trail"))
+    _confirm(began)
+
+
+def _spare_the_zone(began: Shop) -> None:
+    subnet = began.network["PublicSubnets"].split(",")[1]
+    egress = began.account.deploy("shop-egress", templates.read("egress"), PublicSubnet=subnet)
+    began.account.client("ec2").replace_route(
+        RouteTableId=began.network["ServiceRoutes"].split(",")[1],
         DestinationCidrBlock="0.0.0.0/0",
-        NatGatewayId=spare["NatGateway"],
+        NatGatewayId=egress["NatGateway"],
     )
 
 
-def _lead_users(account: Account, before: review.ReviewAccount, standby: Outputs) -> None:
-    """The name, its certificate and its health check; TLS on the load balancer, and nothing in clear text."""
-    elb = account.client("elbv2")
-    balancer = elb.describe_load_balancers(LoadBalancerArns=[before.load_balancer_arn])["LoadBalancers"][0]
-    front = account.deploy(
-        "shop-front",
-        templates.read("front"),
+def _lead_users(began: Shop) -> None:
+    elb, balancer = began.account.client("elbv2"), began.before.load_balancer_arn
+    told = elb.describe_load_balancers(LoadBalancerArns=[balancer])["LoadBalancers"][0]
+    name = began.account.deploy(
+        "shop-name",
+        templates.read("name"),
         Domain=review.DOMAIN,
-        HostedZoneId=account.outputs("shop-dns")["Zone"],
-        LoadBalancer=balancer["LoadBalancerArn"],
-        LoadBalancerName=balancer["DNSName"],
-        LoadBalancerZone=balancer["CanonicalHostedZoneId"],
-        StandbyBalancer=standby["LoadBalancer"],
-        StandbyRegion=STANDBY_REGION,
+        HostedZoneId=began.account.outputs("shop-dns")["Zone"],
+        LoadBalancerName=told["DNSName"],
+        LoadBalancerZone=told["CanonicalHostedZoneId"],
     )
-    account.in_region(shop.EDGE_REGION).deploy(
+    began.account.in_region(shop.EDGE_REGION).deploy(
         "shop-health", templates.read("health"), Domain=review.DOMAIN, Mail=review.MAIL
     )
-    group = elb.describe_target_groups(LoadBalancerArn=balancer["LoadBalancerArn"])["TargetGroups"][0]
-    clear = elb.describe_listeners(LoadBalancerArn=balancer["LoadBalancerArn"])["Listeners"][0]
+    group = elb.describe_target_groups(LoadBalancerArn=balancer)["TargetGroups"][0]["TargetGroupArn"]
+    clear = elb.describe_listeners(LoadBalancerArn=balancer)["Listeners"][0]["ListenerArn"]
     elb.create_listener(
-        LoadBalancerArn=balancer["LoadBalancerArn"],
+        LoadBalancerArn=balancer,
         Protocol="HTTPS",
         Port=443,
         SslPolicy="ELBSecurityPolicy-TLS13-1-2-2021-06",
-        Certificates=[{"CertificateArn": front["Certificate"]}],
-        DefaultActions=[{"Type": "forward", "TargetGroupArn": group["TargetGroupArn"]}],
+        Certificates=[{"CertificateArn": name["Certificate"]}],
+        DefaultActions=[{"Type": "forward", "TargetGroupArn": group}],
         Tags=UPPER,
     )
     away = {"Protocol": "HTTPS", "Port": "443", "StatusCode": "HTTP_301"}
-    elb.modify_listener(ListenerArn=clear["ListenerArn"], DefaultActions=[{"Type": "redirect", "RedirectConfig": away}])
-    elb.modify_target_group(TargetGroupArn=group["TargetGroupArn"], HealthCheckPath="/health")
-    account.client("ec2").authorize_security_group_ingress(
-        GroupId=account.outputs("shop-network")["BalancerGroup"],
-        IpPermissions=[
-            {"IpProtocol": "tcp", "FromPort": 443, "ToPort": 443, "IpRanges": [{"CidrIp": "0.0.0.0/0"}]},
-        ],
+    elb.modify_listener(ListenerArn=clear, DefaultActions=[{"Type": "redirect", "RedirectConfig": away}])
+    elb.modify_target_group(TargetGroupArn=group, HealthCheckPath="/health")
+    everybody = {"IpProtocol": "tcp", "FromPort": 443, "ToPort": 443, "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}
+    began.account.client("ec2").authorize_security_group_ingress(
+        GroupId=began.network["BalancerGroup"], IpPermissions=[everybody]
     )
+
+
+def _confirm(began: Shop) -> None:
+    for place in (began.account.region, shop.EDGE_REGION):
+        began.account.aws.confirm(account_id=began.account.id, region=place)
+
+
+# stable ---------------------------------------------------------------------------------------------------------------
+
+
+def _stable(began: Shop) -> None:
+    """Intruders are looked for, secrets rotate, and what is kept can be had again after a disaster."""
+    account = began.account
+    account.deploy("shop-detection", templates.read("detection"))
+    _limit_sessions(account)
+    secrets = account.client("secretsmanager").list_secrets()["SecretList"]
+    account.deploy(
+        "shop-rotation",
+        templates.read("rotation"),
+        Topic=began.topic,
+        PaymentSecret=next(one["ARN"] for one in secrets if one["Name"] == "shop/payment"),
+    )
+    account.client("ecs").update_cluster_settings(
+        cluster="shop", settings=[{"name": "containerInsights", "value": "enhanced"}]
+    )
+    for name in (DATABASE, REPLICA):
+        account.client("rds").modify_db_instance(
+            DBInstanceIdentifier=name,
+            EnablePerformanceInsights=True,
+            DatabaseInsightsMode="standard",
+            ApplyImmediately=True,
+        )
+    standby = account.in_region(STANDBY_REGION).deploy("shop-standby", templates.read("standby"))
+    account.deploy("shop-recovery", templates.read("recovery"), Key=began.data["Key"], StandbyVault=standby["Vault"])
+    there = {"region": STANDBY_REGION, "registryId": account.id}
+    account.client("ecr").put_replication_configuration(replicationConfiguration={"rules": [{"destinations": [there]}]})
+    account.deploy("shop-disaster", templates.runbooks(["dr"]))
+    ready_facts.lay_recovery(account, began.buckets, standby["Vault"])
+    _confirm(began)
 
 
 def _limit_sessions(account: Account) -> None:
@@ -158,44 +217,50 @@ def _limit_sessions(account: Account) -> None:
             )
 
 
-def _watch(account: Account, data: Outputs) -> Outputs:
-    """Canaries, orders that are counted, and the rotation of the one secret that nobody else rotates."""
-    topics = account.client("sns").list_topics()["Topics"]
-    secrets = account.client("secretsmanager").list_secrets()["SecretList"]
-    made = account.deploy(
-        "shop-watch",
-        templates.read("watch"),
-        ArtifactBucket=data["ArtifactBucket"],
-        Topic=next(one["TopicArn"] for one in topics if one["TopicArn"].endswith(":shop-alarms")),
+# hardened -------------------------------------------------------------------------------------------------------------
+
+RUNBOOKS = ("deploy", "rollback", "scaling", "troubleshooting", "security-ir", "incident")
+
+
+def _hardened(began: Shop) -> None:
+    """Everything is recorded, watched from outside and written down, and somebody is responsible for it."""
+    account = began.account
+    account.deploy("shop-configuration", templates.read("configuration"), LogBucket=began.buckets[-1])
+    observation = account.deploy(
+        "shop-observation",
+        templates.read("observation"),
+        ArtifactBucket=began.data["ArtifactBucket"],
+        Topic=began.topic,
         Names=f"{review.DOMAIN} {review.INVOICE_DOMAIN}",
-        PaymentSecret=next(one["ARN"] for one in secrets if one["Name"] == "shop/payment"),
     )
-    account.client("cloudwatch").put_metric_data(
-        Namespace=NAMESPACE,
-        MetricData=[{"MetricName": METRIC, "Timestamp": datetime.now(UTC) - timedelta(minutes=10), "Value": 42.0}],
-    )
-    return made
-
-
-def _show_databases(account: Account, watch: Outputs) -> None:
-    """What the databases do: their logs, their operating system and their slowest statements."""
-    rds = account.client("rds")
+    orders = {"MetricName": METRIC, "Timestamp": datetime.now(UTC) - timedelta(minutes=10), "Value": 42.0}
+    account.client("cloudwatch").put_metric_data(Namespace=NAMESPACE, MetricData=[orders])
     for name in (DATABASE, REPLICA):
-        rds.modify_db_instance(
+        account.client("rds").modify_db_instance(
             DBInstanceIdentifier=name,
             MonitoringInterval=60,
-            MonitoringRoleArn=watch["MonitoringRole"],
-            EnablePerformanceInsights=True,
-            DatabaseInsightsMode="standard",
+            MonitoringRoleArn=observation["MonitoringRole"],
             CloudwatchLogsExportConfiguration={"EnableLogTypes": ["upgrade"]},
             ApplyImmediately=True,
         )
+    _trace(account)
+    _keep_logs(account)
+    _ask_for_approval(account)
+    account.deploy("shop-runbooks", templates.runbooks(RUNBOOKS))
+    for kind in ("SECURITY", "OPERATIONS"):
+        account.client("account").put_alternate_contact(
+            AlternateContactType=kind,
+            Name="The shop's team",
+            Title="On call",
+            EmailAddress=review.MAIL,
+            PhoneNumber="+49 30 1234567",
+        )
+    account.client("compute-optimizer").update_enrollment_status(status="Active")
+    ready_facts.lay_operations(account, RUNBOOKS)
 
 
-def _show_service(account: Account) -> None:
-    """What the service and the function do: insights of the cluster, and traces."""
+def _trace(account: Account) -> None:
     ecs = account.client("ecs")
-    ecs.update_cluster_settings(cluster="shop", settings=[{"name": "containerInsights", "value": "enhanced"}])
     old = ecs.describe_task_definition(taskDefinition="shop-web")["taskDefinition"]
     web = old["containerDefinitions"][0]
     collector = {
@@ -209,19 +274,17 @@ def _show_service(account: Account) -> None:
         **{name: old[name] for name in kept if name in old}, containerDefinitions=[web, collector], tags=LOWER
     )
     ecs.update_service(cluster="shop", service="web", taskDefinition=made["taskDefinition"]["taskDefinitionArn"])
-    account.client("lambda").update_function_configuration(
-        FunctionName="shop-invoices", TracingConfig={"Mode": "Active"}
-    )
+    for function in ("shop-invoices", "shop-rotation"):
+        account.client("lambda").update_function_configuration(FunctionName=function, TracingConfig={"Mode": "Active"})
 
 
 def _keep_logs(account: Account) -> None:
+    """Audit logs for longer than a year, and who read which object."""
     for group in ("/shop/flow-logs", "aws-waf-logs-shop"):
         account.client("logs").put_retention_policy(logGroupName=group, retentionInDays=AUDIT_DAYS)
-
-
-def _replicate_images(account: Account) -> None:
-    there = {"region": STANDBY_REGION, "registryId": account.id}
-    account.client("ecr").put_replication_configuration(replicationConfiguration={"rules": [{"destinations": [there]}]})
+    objects = {"Type": "AWS::S3::Object", "Values": ["arn:aws:s3"]}
+    selector = {"ReadWriteType": "All", "IncludeManagementEvents": True, "DataResources": [objects]}
+    account.client("cloudtrail").put_event_selectors(TrailName="shop", EventSelectors=[selector])
 
 
 def _ask_for_approval(account: Account) -> None:
@@ -238,19 +301,38 @@ def _ask_for_approval(account: Account) -> None:
     pipelines.update_pipeline(pipeline=pipeline)
 
 
-def _set_account_up(account: Account) -> None:
-    """What is true of the account as a whole."""
-    for kind in ("SECURITY", "OPERATIONS"):
-        account.client("account").put_alternate_contact(
-            AlternateContactType=kind,
-            Name="The shop's team",
-            Title="On call",
-            EmailAddress=review.MAIL,
-            PhoneNumber="+49 30 1234567",
-        )
-    account.client("compute-optimizer").update_enrollment_status(status="Active")
+# enterprise -----------------------------------------------------------------------------------------------------------
+
+
+def _enterprise(began: Shop) -> None:
+    """A second region to go to, a cache, more eyes on security, and what always runs is paid for in advance."""
+    account = began.account
+    account.deploy(
+        "shop-cache",
+        templates.read("cache"),
+        DataSubnets=began.network["DataSubnets"],
+        CacheGroup=began.network["DatabaseGroup"],
+        Key=began.data["Key"],
+    )
+    account.deploy(
+        "shop-accelerator",
+        templates.read("accelerator"),
+        LoadBalancer=began.before.load_balancer_arn,
+        StandbyBalancer=account.in_region(STANDBY_REGION).outputs("shop-standby")["LoadBalancer"],
+        StandbyRegion=STANDBY_REGION,
+    )
     account.client("accessanalyzer").create_analyzer(
         analyzerName="shop-unused", type="ACCOUNT_UNUSED_ACCESS", tags=shop.TAGS
     )
     account.client("inspector2").enable(resourceTypes=["EC2", "ECR", "LAMBDA"])
     account.client("macie2").enable_macie(status="ENABLED")
+    ready_facts.lay_foresight(account, STANDBY_REGION)
+
+
+STEPS: Mapping[Phase, Callable[[Shop], None]] = {
+    Phase.PRODUCTION: _production,
+    Phase.STABLE: _stable,
+    Phase.HARDENED: _hardened,
+    Phase.ENTERPRISE: _enterprise,
+}
+"""What closes the gaps of a phase, in the order in which they are closed."""

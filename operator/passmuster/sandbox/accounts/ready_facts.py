@@ -22,30 +22,52 @@ USAGE = bill.Usage(
 """Nearly everything that runs all the time is promised to run all the time."""
 
 
-def lay(account: Account, buckets: Sequence[str], vault: str, runbooks: Sequence[str], standby: str) -> None:
-    """Backups were taken, copied and restored, a failover was exercised, people are on call, advice is heeded."""
+def lay_recovery(account: Account, buckets: Sequence[str], vault: str) -> None:
+    """Backups were taken, copied and restored; the runbook of a disaster and a failover were tried."""
     now = datetime.now(UTC)
     stores = {
         f"arn:aws:rds:{account.region}:{account.id}:db:{DATABASE}": "RDS",
         **{f"arn:aws:s3:::{bucket}": "S3" for bucket in buckets},
     }
     night = now - timedelta(hours=6)
-    laid: dict[tuple[str, str], Any] = {
-        ("backup", "ListProtectedResources"): {"Results": [_protected(*one, night) for one in stores.items()]},
-        ("backup", "ListCopyJobs"): {"CopyJobs": [_copy(*one, vault, night) for one in stores.items()]},
-        ("backup", "ListRestoreJobs"): {"RestoreJobs": [_restore(*one, now) for one in stores.items()]},
-        ("ssm", "DescribeAutomationExecutions"): lambda asked: _executions(asked, runbooks, now),
-        ("ssm-contacts", "ListRotations"): {"Rotations": [_rotation(account)]},
-        ("ssm-contacts", "ListRotationShifts"): {"RotationShifts": [_shift(account, now, week) for week in range(3)]},
-        ("arc-region-switch", "ListPlans"): {"plans": [_switch(account, standby)]},
-        ("arc-region-switch", "ListPlanExecutions"): {"items": [_switched(account, now - timedelta(days=20))]},
-        ("config", "DescribeRemediationConfigurations"): {"RemediationConfigurations": [_repair()]},
-        ("support", "DescribeTrustedAdvisorChecks"): {"checks": [_ADVICE]},
-        ("trustedadvisor", "ListRecommendations"): {"recommendationSummaries": []},
-    }
-    for (service, operation), answer in laid.items():
-        account.aws.overlay(service, operation, answer, account=account.id)
+    _lay(
+        account,
+        {
+            ("backup", "ListProtectedResources"): {"Results": [_protected(*one, night) for one in stores.items()]},
+            ("backup", "ListCopyJobs"): {"CopyJobs": [_copy(*one, vault, night) for one in stores.items()]},
+            ("backup", "ListRestoreJobs"): {"RestoreJobs": [_restore(*one, now) for one in stores.items()]},
+            ("ssm", "DescribeAutomationExecutions"): lambda asked: _executions(asked, ["dr"], now),
+            ("fis", "ListExperiments"): {"experiments": [_experiment(now - timedelta(days=20))]},
+        },
+    )
+
+
+def lay_operations(account: Account, runbooks: Sequence[str]) -> None:
+    """Somebody is on call, every runbook was tried, tags repair themselves, and Trusted Advisor has nothing to say."""
+    now, weeks = datetime.now(UTC), range(3)
+    every = ["dr", *runbooks]
+    _lay(
+        account,
+        {
+            ("ssm", "DescribeAutomationExecutions"): lambda asked: _executions(asked, every, now),
+            ("ssm-contacts", "ListRotations"): {"Rotations": [_rotation(account)]},
+            ("ssm-contacts", "ListRotationShifts"): {"RotationShifts": [_shift(account, now, n) for n in weeks]},
+            ("config", "DescribeRemediationConfigurations"): {"RemediationConfigurations": [_repair()]},
+            ("support", "DescribeTrustedAdvisorChecks"): {"checks": [_ADVICE]},
+            ("trustedadvisor", "ListRecommendations"): {"recommendationSummaries": []},
+        },
+    )
+
+
+def lay_foresight(account: Account, standby: str) -> None:
+    """There is a plan to switch regions, and what always runs is reserved."""
+    _lay(account, {("arc-region-switch", "ListPlans"): {"plans": [_switch(account, standby)]}})
     bill.lay(account, USAGE)
+
+
+def _lay(account: Account, answers: Mapping[tuple[str, str], Any]) -> None:
+    for (service, operation), answer in answers.items():
+        account.aws.overlay(service, operation, answer, account=account.id)
 
 
 def _protected(arn: str, kind: str, at: datetime) -> dict[str, Any]:
@@ -94,6 +116,17 @@ def _executions(asked: Mapping[str, Any], runbooks: Sequence[str], now: datetime
     }
 
 
+def _experiment(at: datetime) -> dict[str, Any]:
+    """Half of the tasks of the web service were stopped, and nobody noticed."""
+    return {
+        "id": "EXPLoYkDLRAaCAzNsj",
+        "experimentTemplateId": "EXT6oWVA1WrLNy4XS",
+        "state": {"status": "completed", "reason": "Experiment completed."},
+        "creationTime": at,
+        "experimentOptions": {"actionsMode": "run-all"},
+    }
+
+
 def _contacts(account: Account) -> list[str]:
     place = f"arn:aws:ssm-contacts:{account.region}:{account.id}:contact"
     return [f"{place}/first", f"{place}/second"]
@@ -123,19 +156,6 @@ def _switch(account: Account, standby: str) -> dict[str, Any]:
         "regions": [account.region, standby],
         "primaryRegion": account.region,
         "recoveryApproach": "activePassive",
-    }
-
-
-def _switched(account: Account, at: datetime) -> dict[str, Any]:
-    return {
-        "planArn": _switch_arn(account),
-        "executionId": "b0d7f3a2",
-        "startTime": at,
-        "endTime": at + timedelta(minutes=31),
-        "mode": "graceful",
-        "executionState": "completed",
-        "executionAction": "activate",
-        "executionRegion": account.region,
     }
 
 

@@ -6,6 +6,7 @@ The container-insights, circuit-breaker and tracing checks read these; their rem
 from typing import Any
 
 from passmuster.sandbox.emulation.operation import Handling, Operations, Output, Place
+from passmuster.sandbox.emulation.wire import AWSError
 
 _INSIGHTS_OFF = [{"name": "containerInsights", "value": "disabled"}]
 
@@ -87,7 +88,26 @@ def update_function_configuration(handling: Handling) -> Output:
     return answer
 
 
+def update_deployment_group(handling: Handling) -> Output:
+    """CodeDeploy's UpdateDeploymentGroup, for what moto's deployment groups keep."""
+    given = dict(handling.params)
+    application, name = given.pop("applicationName"), given.pop("currentDeploymentGroupName")
+    groups = handling.place.backend("codedeploy").deployment_groups.get(application, {})
+    if name not in groups:
+        raise AWSError("DeploymentGroupDoesNotExistException", f"No Deployment Group found for name: {name}", 400)
+    for member, attribute in _GROUP_MEMBERS.items():
+        if member in given:
+            setattr(groups[name], attribute, given.pop(member))
+    if given:
+        raise AWSError("InvalidInputException", f"the sandbox does not change {', '.join(sorted(given))}", 400)
+    return {"hooksNotCleanedUp": []}
+
+
+_GROUP_MEMBERS = {"autoRollbackConfiguration": "auto_rollback_configuration", "serviceRoleArn": "service_role_arn"}
+"""What is changed of a deployment group, by moto's names."""
+
 OPERATIONS: Operations = {
+    ("codedeploy", "UpdateDeploymentGroup"): update_deployment_group,
     ("ecs", "UpdateClusterSettings"): update_cluster_settings,
     ("ecs", "DescribeClusters"): describe_clusters,
     ("ecs", "CreateService"): change_service,

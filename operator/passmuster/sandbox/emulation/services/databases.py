@@ -113,7 +113,23 @@ def delete_subnet_group(handling: Handling) -> Output:
     return {}
 
 
+def modify_cache_cluster(handling: Handling) -> Output:
+    """ElastiCache's ModifyCacheCluster of a single node: how long its snapshots are kept, and nothing else."""
+    name = handling.params["CacheClusterId"]
+    clusters = handling.place.backend("elasticache").cache_clusters
+    if name not in clusters:
+        raise AWSError("CacheClusterNotFound", f"Cache cluster {name} not found.", 404)
+    refused = set(handling.params) - {"CacheClusterId", "SnapshotRetentionLimit", "ApplyImmediately"}
+    if refused:
+        raise AWSError("InvalidParameterValue", f"the sandbox does not change {', '.join(sorted(refused))}", 400)
+    if "SnapshotRetentionLimit" in handling.params:
+        clusters[name].snapshot_retention_limit = int(handling.params["SnapshotRetentionLimit"])
+    described = handling.place.client("elasticache").describe_cache_clusters(CacheClusterId=name)
+    return {"CacheCluster": described["CacheClusters"][0]}
+
+
 OPERATIONS: Operations = {
+    ("elasticache", "ModifyCacheCluster"): modify_cache_cluster,
     ("elasticache", "DeleteCacheSubnetGroup"): delete_subnet_group,
     ("rds", "CreateDBInstance"): create_instance,
     ("rds", "CreateDBInstanceReadReplica"): create_instance,

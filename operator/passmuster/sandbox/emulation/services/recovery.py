@@ -221,7 +221,17 @@ def _resiliency_policy(handling: Handling) -> Any:
     return policies[wanted]
 
 
+def describe_vault(handling: Handling) -> Output:
+    """DescribeBackupVault; a vault that was given no key is encrypted with AWS Backup's own."""
+    answer = handling.moto()
+    if not answer.get("EncryptionKeyArn"):
+        own = uuid.uuid5(uuid.NAMESPACE_DNS, f"aws-backup.{handling.call.region}.{handling.call.account}")
+        answer["EncryptionKeyArn"] = f"arn:aws:kms:{handling.call.region}:{handling.call.account}:key/{own}"
+    return answer
+
+
 OPERATIONS: Operations = {
+    ("backup", "DescribeBackupVault"): describe_vault,
     ("backup", "GetBackupPlan"): get_backup_plan,
     ("backup", "UpdateBackupPlan"): update_backup_plan,
     ("backup", "DeleteBackupPlan"): delete_backup_plan,

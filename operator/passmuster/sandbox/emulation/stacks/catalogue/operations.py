@@ -227,7 +227,9 @@ KINDS: tuple[Kind, ...] = (
         steps=(
             Step(
                 "LockConfiguration",
-                lambda backup, vault, lock: backup.put_backup_vault_lock_configuration(BackupVaultName=vault, **lock),
+                lambda backup, vault, lock: backup.put_backup_vault_lock_configuration(
+                    BackupVaultName=vault, **{name: int(days) for name, days in lock.items()}
+                ),
                 lambda backup, vault: backup.delete_backup_vault_lock_configuration(BackupVaultName=vault),
             ),
         ),
