@@ -43,7 +43,11 @@ SKELETON = ("Spec", "Status", "Conditions and reasons", "Columns", "Common mista
 MACHINE = re.compile(r"(?<![\w.])/(?:root|work|home|Users)/|\b(?:pypi|npmjs|yarnpkg|rubygems)\.\w+|proxy\.golang\.org")
 PLACEHOLDER = re.compile(r"= \{[A-Z]\w*\}")
 KUBECTL = re.compile(r"\bkubectl (?:-n \S+ )?(get|describe|wait|annotate|patch|explain|delete)((?: [^-|>;&\s)]\S*| -n \S+| --for=\S+)*)")
-BUILT_IN = {"events", "lease", "leases", "namespaces", "ns", "pods", "secret", "svc"}
+BUILT_IN = {
+    *("configmap", "crd", "events", "lease", "leases", "namespace", "namespaces", "ns", "pods", "secret", "svc"),
+    *("validatingadmissionpolicy", "validatingadmissionpolicybinding"),
+    *("mutatingadmissionpolicy", "mutatingadmissionpolicybinding"),
+}
 CODE = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 RUN = re.compile(r"(?:^|[(/] ?|; |\$ |\| |'passmuster\[sandbox\]' )(?<!charts/)passmuster ((?:[a-z]|-)[^|>;&)]*)")

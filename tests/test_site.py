@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -168,10 +169,14 @@ def test_the_site_is_built_without_a_link_that_leads_nowhere(address: str, gathe
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("place", LOOKED_AT)
 def test_everybody_can_read_a_page(page: browser.Page, address: str, place: str, scheme: str) -> None:
-    page.open(address + place, scheme=scheme)
+    page.open(address + "404.html", scheme=scheme)
     page.value("localStorage.clear()")
-    page.open(address + place + "?again", scheme=scheme)
-    assert page.value("document.body.dataset.mdColorScheme") == {"light": "default", "dark": "slate"}[scheme]
+    page.open(f"{address}{place}?{scheme}", scheme=scheme)
+    wanted = {"light": "default", "dark": "slate"}[scheme]
+    deadline = time.monotonic() + 30
+    while page.value("document.body.dataset.mdColorScheme") != wanted:
+        assert time.monotonic() < deadline, f"the page does not follow the reader's wish for {scheme}"
+        time.sleep(0.05)
     assert [asked for asked in page.asked if not asked.startswith((address, "data:"))] == []
     page.value(f"{browser.axe()}; 0")
     judged = page.value(AXE)

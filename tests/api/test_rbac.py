@@ -69,7 +69,6 @@ MAY = [
     ("patch", f"{GROUP}/awsaccounts/status", ""),
     ("patch", f"{GROUP}/readinesspolicies", "shop"),
     ("patch", f"{GROUP}/readinesspolicies/status", "shop"),
-    ("update", f"{GROUP}/readinesspolicies/finalizers", "shop"),
     ("create", f"{GROUP}/readinessreports", "shop"),
     ("patch", f"{GROUP}/readinessreports/status", "shop"),
     ("create", f"{GROUP}/remediations", "shop"),
@@ -82,7 +81,6 @@ MAY = [
     ("watch", "/namespaces", ""),
     ("create", "/events", "shop"),
     ("patch", "/events", "shop"),
-    ("list", "apiextensions.k8s.io/customresourcedefinitions", ""),
     ("update", "coordination.k8s.io/leases", HOME),
 ]
 MAY_NOT = [
@@ -105,7 +103,11 @@ MAY_NOT = [
     ("create", "/serviceaccounts/token", HOME),
     ("patch", "/namespaces", ""),
     ("update", "coordination.k8s.io/leases", "shop"),
-    ("patch", "apiextensions.k8s.io/customresourcedefinitions", ""),
+    ("list", "apiextensions.k8s.io/customresourcedefinitions", ""),
+    ("update", f"{GROUP}/readinesspolicies/finalizers", "shop"),
+    ("update", f"{GROUP}/readinesspolicies/status", "shop"),
+    ("patch", f"{GROUP}/readinessreports", "shop"),
+    ("update", f"{GROUP}/remediations", "shop"),
     ("get", "admissionregistration.k8s.io/validatingadmissionpolicies", ""),
     ("update", "admissionregistration.k8s.io/validatingadmissionpolicies", ""),
     ("create", "rbac.authorization.k8s.io/rolebindings", "shop"),

@@ -89,10 +89,12 @@ def _bars(panel: Panel, answers: Sequence[Sequence[Series]], x: float, y: float,
         colour = step.colour if step else "blue"
         length = max(1.0, (w - label - 150) * min(1.0, value / highest))
         yield _text(x, top + each * 0.68, name, "t", most=label - 8)
+        yield f'<rect class="g" x="{x + label:.0f}" y="{top + 3:.1f}" width="{w - label - 150:.1f}" '
+        yield f'height="{each - 6:.1f}" rx="2"/>'
         yield f'<rect class="bar {colour}" x="{x + label:.0f}" y="{top + 3:.1f}" width="{length:.1f}" '
         yield f'height="{each - 6:.1f}" rx="2"/>'
         word = f" {step.word}" if step else ""
-        yield _text(x + label + length + 6, top + each * 0.68, shown(value, panel.unit) + word, f"{colour} v")
+        yield _text(x + w - 144, top + each * 0.68, shown(value, panel.unit) + word, f"{colour} v")
 
 
 def _series(panel: Panel, answers: Sequence[Sequence[Series]], x: float, y: float, w: float, h: float) -> Iterator[str]:
@@ -103,7 +105,7 @@ def _series(panel: Panel, answers: Sequence[Sequence[Series]], x: float, y: floa
     times = [at for _, one in found for at, _ in one.points]
     values = [v for _, one in found for _, v in one.points if not math.isnan(v)]
     start, end = min(times), max(times)
-    high = panel.highest or max([*values, 1e-9]) * 1.1
+    high = panel.highest or max(values) * 1.1 or 1.0
     if panel.stacked:
         high = sum(max(v for _, v in one.points if not math.isnan(v)) for _, one in found) * 1.1 or 1.0
 
@@ -174,12 +176,14 @@ def _changes(one: Series) -> list[tuple[float, float]]:
 def _table(panel: Panel, answers: Sequence[Sequence[Series]], x: float, y: float, w: float, h: float) -> Iterator[str]:
     heads, rows = _crossed(panel, answers) if panel.matrix else _joined(panel, answers)
     room = max(1, int(h // ROW) - 1)
-    each = w / max(1, len(heads))
-    for index, head in enumerate(heads):
-        yield _text(x + index * each, y + 10, head.title, "d h", most=each - 8)
+    each = w / (len(heads) + 1)
+    lefts = [x, *(x + (index + 1) * each for index in range(1, len(heads)))]
+    mosts = [2 * each - 8, *([each - 8] * (len(heads) - 1))]
+    for head, left, most in zip(heads, lefts, mosts, strict=True):
+        yield _text(left, y + 10, head.title, "d h", most=most)
     for number, row in enumerate(rows[:room]):
         line = y + 10 + (number + 1) * ROW
-        for index, (head, cell) in enumerate(zip(heads, row, strict=True)):
+        for head, cell, left, most in zip(heads, row, lefts, mosts, strict=True):
             unit = head.unit or panel.unit
             text = cell if isinstance(cell, str) else shown(cell, unit) if cell is not None else "none"
             step = _step(head.steps, cell) if isinstance(cell, float) else None
@@ -187,7 +191,7 @@ def _table(panel: Panel, answers: Sequence[Sequence[Series]], x: float, y: float
             if word is not None:
                 text = word[0]
             colour = word[1] if word is not None else step.colour if step else "none"
-            yield _text(x + index * each, line, text, colour, most=each - 8)
+            yield _text(left, line, text, colour, most=most)
     if len(rows) > room:
         yield _text(x + w, y - 9, f"{room} of {len(rows)} rows", "d", anchor="end")
 

@@ -20,7 +20,8 @@ proposes, changes, settles, verifies and takes back, with the derived role and i
       later:                       # what AWS tells once the change is made: a first backup, a completed restore
       - {call: backup:ListProtectedResources, answer: {Results: []}}
 
-`{vpc}` is what an earlier call kept, `{account}` the account's id, `{now}` the time, `{target}` the change's target,
+`{vpc}` is what an earlier call kept, `{account}` the account's id, `{now}` the time, `{earlier}` ten minutes before,
+`{target}` the change's target,
 `{made.Plan}` the physical id of a resource of the stack; calls in a list within the list are shared between rows. A row
 `{unproven: "because ..."}` says why no loop can be closed; the documentation shows it.
 """
@@ -257,7 +258,8 @@ def prepared(aws: SimulatedAWS, row: Mapping[str, Any]) -> dict[str, Any]:
             aws.overlay(service, operation, filled(spec["answer"], known), region=spec.get("region"))
             continue
         client = aws.client(service, spec.get("region", DEFAULT_REGION))
-        arguments = filled(spec.get("with", {}), {**known, "now": datetime.now(UTC)})
+        now = datetime.now(UTC)
+        arguments = filled(spec.get("with", {}), {**known, "now": now, "earlier": now - timedelta(minutes=10)})
         answer = getattr(client, xform_name(operation))(**arguments)
         for name, path in spec.get("keep", {}).items():
             known[name] = jmespath.search(path, answer)

@@ -77,7 +77,7 @@ def report(world: World) -> dict[str, Any]:
 def first_time(world: World, name: str, state: str) -> str:
     """When the first change of a remediation was in a state."""
     return min(
-        entry["time"]
+        entry["at"]
         for body in proposed(world)
         if body["spec"]["remediation"] == name
         for entry in body["status"].get("history", ())

@@ -32,7 +32,6 @@ _GRANTS = [kind.definition.plural for kind in (ReadinessWaiver, ReadinessAttesta
 _STATUSES = [f"{kind}/status" for kind in (_ACCOUNTS, _POLICIES, _REPORTS, _REMEDIATIONS, *_GRANTS)]
 _READ = ("get", "list", "watch")
 _WRITE = ("create", "update", "patch", "delete")
-_WRITE_STATUS = ("get", "update", "patch")
 _ADMISSION = ("validatingadmissionpolicies", "validatingadmissionpolicybindings")
 
 
@@ -67,12 +66,11 @@ def _operator() -> list[Manifest]:
         "What the operator does: reads accounts, policies, waivers and attestations, writes reports and remediations.",
         _rule(GROUP, [_ACCOUNTS, *_GRANTS], _READ),
         _rule(GROUP, [_POLICIES], (*_READ, "patch")),
-        _rule(GROUP, [f"{_POLICIES}/finalizers"], ("update",)),
-        _rule(GROUP, [_REPORTS, _REMEDIATIONS], (*_READ, *_WRITE)),
-        _rule(GROUP, _STATUSES, _WRITE_STATUS),
+        _rule(GROUP, [_REPORTS], (*_READ, "create", "delete")),
+        _rule(GROUP, [_REMEDIATIONS], (*_READ, "create", "patch", "delete")),
+        _rule(GROUP, _STATUSES, ("patch",)),
         _rule("", ["namespaces"], _READ),
         _rule("", ["events"], ("get", "create", "patch")),
-        _rule("apiextensions.k8s.io", ["customresourcedefinitions"], _READ),
         _rule("admissionregistration.k8s.io", list(_ADMISSION), ("get",), names=[APPROVAL_POLICY]),
     )
     at_home = _role(

@@ -165,8 +165,8 @@ ALERTS: tuple[Alert, ...] = (
         "rules, AWS does not answer, or the operator does not get round to it. A suspended policy does not alert.",
         look=(
             _LOOK_POLICY,
-            "The conditions Ready, Inspected and CredentialsValid name the reason; docs/troubleshooting.md lists what each "
-            "reason means and who acts next.",
+            "The conditions Ready, Inspected and CredentialsValid name the reason; docs/troubleshooting.md lists what "
+            "each reason means and who acts next.",
             "The dashboard *Passmuster / Operator*: does the queue grow, does a process lead?",
         ),
         fix=(

@@ -34,9 +34,9 @@ def _by_policy(name: str, matchers: str = HERE) -> str:
 
 
 _CATEGORIES = f'max by (account, category) (label_join({contract.CATEGORY.name}{HERE}, "account", " / ", {_PARTS}))'
-_STALE = (
-    f"count((time() - {_by_policy(contract.INSPECTED.name)}) > 3 * {_by_policy(contract.INTERVAL.name)}) or vector(0)"
-)
+_AGE = f"(time() - {_by_policy(contract.INSPECTED.name)})"
+_DUE = _by_policy(contract.INTERVAL.name)
+_STALE = f"count({_AGE} > 3 * {_DUE} or ({_DUE} unless {_by_policy(contract.INSPECTED.name)})) or vector(0)"
 
 _GLANCE = Row(
     "At a glance",
@@ -87,7 +87,7 @@ _GLANCE = Row(
         Panel(
             Kind.STAT,
             "Not inspected in time",
-            "Accounts whose last inspection is older than three intervals of their policy.",
+            "Accounts whose last inspection is older than three intervals of their policy, or that never had one.",
             Unit.NUMBER,
             (Query(_STALE),),
             width=4,

@@ -157,9 +157,9 @@ _AWS = Row(
         Panel(
             Kind.SERIES,
             "Requests by service",
-            "Requests that were sent, by service.",
+            "Requests that were sent, by service; at each moment the ten that are asked most.",
             Unit.PER_SECOND,
-            (Query(f"sum by (service) ({_rate(contract.REQUESTS.name, _SERVICE)})", "{{service}}"),),
+            (Query(f"topk(10, sum by (service) ({_rate(contract.REQUESTS.name, _SERVICE)}))", "{{service}}"),),
             width=12,
             height=8,
         ),
@@ -184,9 +184,9 @@ _AWS = Row(
         Panel(
             Kind.SERIES,
             "Duration",
-            "The 95th percentile of the time that a request takes with all its pages, by service.",
+            "The 95th percentile of the time that a request takes with all its pages, of the ten slowest services.",
             Unit.SECONDS,
-            (Query(_quantile(0.95, contract.REQUEST_SECONDS.name, "service"), "{{service}}"),),
+            (Query(f"topk(10, {_quantile(0.95, contract.REQUEST_SECONDS.name, 'service')})", "{{service}}"),),
             width=8,
             height=7,
         ),

@@ -142,7 +142,7 @@ _MONEY = Row(
             "What the planned remediations cost a month; what depends on usage is not in it.",
             Unit.DOLLARS,
             (Query(f"sum by (phase) (max by ({POLICY}, phase) ({contract.PLAN_COST.name}{HERE}))", "{{phase}}"),),
-            width=8,
+            width=6,
             height=7,
         ),
         Panel(
@@ -151,7 +151,7 @@ _MONEY = Row(
             "The same for every policy and account.",
             Unit.DOLLARS,
             (Query(f"sum by ({POLICY}) (max by ({POLICY}, phase) ({contract.PLAN_COST.name}{HERE}))"),),
-            width=8,
+            width=7,
             height=7,
             columns=(
                 Column("policy_namespace", "Namespace"),
@@ -171,7 +171,7 @@ _MONEY = Row(
                     f'max by ({POLICY}, phase, state) ({contract.REMEDIATIONS.name}{{{_INSIDE}, state=~"{TROUBLE}"}})'
                 ),
             ),
-            width=8,
+            width=11,
             height=7,
             columns=(
                 Column("policy_namespace", "Namespace"),

@@ -43,12 +43,18 @@ def create_instance(handling: Handling) -> Output:
 
 
 def modify_instance(handling: Handling) -> Output:
-    """ModifyDBInstance: what needs the maintenance window waits for it unless it is to be applied at once."""
+    """ModifyDBInstance: what needs the maintenance window waits for it unless it is to be applied at once.
+
+    An instance that is no longer monitored has no monitoring role either.
+    """
     identifier = str(handling.params["DBInstanceIdentifier"]).lower()
     database = handling.place.backend("rds").databases.get(identifier)
     before = _deferrable(database) if database else {}
     answer = handling.moto()
     _note_flags(handling, identifier)
+    if handling.params.get("MonitoringInterval") == 0:
+        database.monitoring_role_arn = None
+        answer["DBInstance"].pop("MonitoringRoleArn", None)
     if handling.params.get("ApplyImmediately"):
         _pending(handling).pop(identifier, None)
         return {"DBInstance": _told(handling, answer["DBInstance"])}

@@ -1,4 +1,4 @@
-"""Security Hub's standards, the rotation of secrets, and keys that are going away.
+"""Security Hub's standards, the rotation of secrets, keys that are going away, and Macie before it is on.
 
 moto has the hub but no standards, and would run a rotation function in a container. Here a rotation succeeds if the
 function exists and lets Secrets Manager invoke it. Served by front.py.
@@ -257,7 +257,32 @@ def _analyzers(handling: Handling) -> dict[str, Output]:
     return handling.place.state("analyzers")
 
 
+def get_macie_session(handling: Handling) -> Output:
+    """Macie's GetMacieSession; moto's Macie is on from the start, and AWS refuses to answer until it is."""
+    _refuse_without_macie(handling)
+    return handling.moto()
+
+
+def enable_macie(handling: Handling) -> Output:
+    handling.place.state("macie")["on"] = True
+    return handling.moto()
+
+
+def disable_macie(handling: Handling) -> Output:
+    _refuse_without_macie(handling)
+    del handling.place.state("macie")["on"]
+    return handling.moto()
+
+
+def _refuse_without_macie(handling: Handling) -> None:
+    if not handling.place.state("macie").get("on"):
+        raise AWSError("AccessDeniedException", "Macie is not enabled", 403)
+
+
 OPERATIONS: Operations = {
+    ("macie2", "GetMacieSession"): get_macie_session,
+    ("macie2", "EnableMacie"): enable_macie,
+    ("macie2", "DisableMacie"): disable_macie,
     ("inspector2", "Enable"): about_this_account,
     ("inspector2", "BatchGetAccountStatus"): about_this_account,
     ("iam", "GetAccountAuthorizationDetails"): get_authorization_details,

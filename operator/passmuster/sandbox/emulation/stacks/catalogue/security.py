@@ -39,6 +39,10 @@ class Trail(Simple):
         switch(Name=work.physical_id)
 
 
+_FIRST_SELECTORS = ({"ReadWriteType": "All", "ExcludeManagementEventSources": []},)
+"""What a trail selects that was never told anything else."""
+
+
 def _selectors(trail: Any, name: str, value: Any) -> None:
     selectors = [
         {
@@ -258,12 +262,17 @@ KINDS: tuple[Kind, ...] = (
         renamed={"TrailName": "Name", "KMSKeyId": "KmsKeyId", "EnableLogFileValidation": "EnableLogFileValidation"},
         apart=("IsLogging",),
         steps=(
-            Step("EventSelectors", put=_selectors),
+            Step(
+                "EventSelectors",
+                put=_selectors,
+                drop=lambda trail, name: _selectors(trail, name, _FIRST_SELECTORS),
+            ),
             Step(
                 "AdvancedEventSelectors",
                 put=lambda trail, name, value: trail.put_event_selectors(
                     TrailName=name, AdvancedEventSelectors=list(value)
                 ),
+                drop=lambda trail, name: _selectors(trail, name, _FIRST_SELECTORS),
             ),
             Step(
                 "InsightSelectors",
