@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import sys
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -79,7 +79,7 @@ def main() -> int:
         sys.stderr.write("usage: python .ci/changelog.py VERSION\n")
         return 2
     try:
-        gathered = release(sys.argv[1], datetime.now(timezone.utc).date().isoformat())
+        gathered = release(sys.argv[1], datetime.now(UTC).date().isoformat())
     except NotReleasable as error:
         sys.stderr.write(f"changelog: {error}\n")
         return 2

@@ -24,14 +24,20 @@ ROOT = Path(__file__).resolve().parents[1]
 PICTURES = ROOT / "docs" / "pictures"
 WIDTH = 112
 TITLE = "passmuster inspect -f shop.yaml"
-FORMAT = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" aria-label="What passmuster inspect prints">
+FORMAT = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img"
+ aria-label="What passmuster inspect prints">
 <style>
-.{unique_id}-matrix {{ font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace; font-size: {char_height}px; line-height: {line_height}px; }}
+.{unique_id}-matrix {{
+  font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace;
+  font-size: {char_height}px; line-height: {line_height}px;
+}}
 .{unique_id}-title {{ font-size: 18px; font-weight: bold; font-family: system-ui, sans-serif; }}
 {styles}
 </style>
 <defs>
-<clipPath id="{unique_id}-clip-terminal"><rect x="0" y="0" width="{terminal_width}" height="{terminal_height}" /></clipPath>
+<clipPath id="{unique_id}-clip-terminal">
+<rect x="0" y="0" width="{terminal_width}" height="{terminal_height}" />
+</clipPath>
 {lines}
 </defs>
 {chrome}
@@ -80,7 +86,9 @@ def main() -> int:
         manifest, report = Path(folder) / "shop.yaml", Path(folder) / "report.html"
         manifest.write_text(seeded.manifest, encoding="utf-8")
         keys = dict(base_environment(aws))
-        (PICTURES / "terminal.svg").write_text(terminal(first_screen(printed("table", manifest, aws.url, keys))), encoding="utf-8")
+        (PICTURES / "terminal.svg").write_text(
+            terminal(first_screen(printed("table", manifest, aws.url, keys))), encoding="utf-8"
+        )
         report.write_text(printed("html", manifest, aws.url, keys), encoding="utf-8")
         window = ["--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1000,980"]
         picture = PICTURES / "report.png"

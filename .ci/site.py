@@ -54,7 +54,9 @@ def pages() -> dict[str, str]:
 
 def assets() -> dict[str, Path]:
     """Everything else on the site by its place: pictures, styles, the examples."""
-    found = {path.relative_to(DOCS).as_posix(): path for path in DOCS.rglob("*") if path.is_file() and path.suffix != ".md"}
+    found = {
+        path.relative_to(DOCS).as_posix(): path for path in DOCS.rglob("*") if path.is_file() and path.suffix != ".md"
+    }
     return found | {path.relative_to(ROOT).as_posix(): path for path in (ROOT / "examples").rglob("*.yaml")}
 
 

@@ -42,7 +42,9 @@ READ = {"", "bash", "console", "hcl", "promql", "python", "sh", "text", "yaml"}
 SKELETON = ("Spec", "Status", "Conditions and reasons", "Columns", "Common mistakes")
 MACHINE = re.compile(r"(?<![\w.])/(?:root|work|home|Users)/|\b(?:pypi|npmjs|yarnpkg|rubygems)\.\w+|proxy\.golang\.org")
 PLACEHOLDER = re.compile(r"= \{[A-Z]\w*\}")
-KUBECTL = re.compile(r"\bkubectl (?:-n \S+ )?(get|describe|wait|annotate|patch|explain|delete)((?: [^-|>;&\s)]\S*| -n \S+| --for=\S+)*)")
+KUBECTL = re.compile(
+    r"\bkubectl (?:-n \S+ )?(get|describe|wait|annotate|patch|explain|delete)((?: [^-|>;&\s)]\S*| -n \S+| --for=\S+)*)"
+)
 BUILT_IN = {
     *("configmap", "crd", "events", "lease", "leases", "namespace", "namespaces", "ns", "pods", "secret", "svc"),
     *("validatingadmissionpolicy", "validatingadmissionpolicybinding"),

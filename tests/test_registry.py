@@ -47,7 +47,7 @@ LONGEST = 250
 LONGER = {
     "auto-scaling-configured": 275,
     "automated-backups": 272,
-    "connection-pooling": 318,
+    "connection-pooling": 320,
     "cross-region-replication": 387,
     "encryption-at-rest": 347,
     "golden-signal-alarms": 397,

@@ -76,7 +76,10 @@ def test_a_link_is_right_on_the_site_or_plain_text_or_refused() -> None:
     assert mended("[it](../../SECURITY.md#x)", "docs/spec/rp.md") == "[it](../security.md#x)"
     assert mended("[it](docs/faq.md)", "SECURITY.md") == "[it](faq.md)"
     assert mended("[code](Makefile)", "SECURITY.md") == "code"
-    assert mended("`[no](link)` [out](https://example.com/a)", "SECURITY.md") == "`[no](link)` [out](https://example.com/a)"
+    assert (
+        mended("`[no](link)` [out](https://example.com/a)", "SECURITY.md")
+        == "`[no](link)` [out](https://example.com/a)"
+    )
     with pytest.raises(SITE.NotBuildable, match=r"SECURITY\.md links nowhere\.md"):
         mended("[it](nowhere.md)", "SECURITY.md")
 
@@ -148,7 +151,7 @@ def address() -> Iterator[str]:
 
 
 class _Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # its name in the standard library
         """Says nothing."""
 
 

@@ -226,6 +226,8 @@ def test_nothing_it_asked_for_was_refused(world: World, cluster: Cluster) -> Non
 UNUSED: dict[Right, str] = {
     Right("", "events", "get"): "the count of an event that is there already",
     Right("", "events", "patch"): "the same",
+    Right("passmuster.io", "readinesswaivers", "get"): "one that the watch streams missed",
+    Right("passmuster.io", "readinessattestations", "get"): "the same",
     Right("passmuster.io", "readinessreports", "delete"): "an account that the policy governs no longer",
     Right("passmuster.io", "remediations", "delete"): "a proposal that nothing asks for any more",
 }

@@ -154,7 +154,7 @@ def test_an_approved_trail_is_applied_only_after_its_findings_pass(world: World)
     )
     assert after["criticalFailing"] == before["criticalFailing"] - 1
     assert applied["status"]["after"]["score"] > applied["status"]["before"]["score"]
-    assert world.faults() == []
+    world.until("the statuses of what is proposed since", world.faults, lambda faults: faults == [])
 
 
 def test_metrics_tell_the_same_story(world: World) -> None:
@@ -203,7 +203,8 @@ def test_a_second_inspection_of_an_unchanged_account_writes_nothing_but_the_echo
 
 def test_the_chain_to_a_watched_tls_endpoint_is_applied_in_its_order(world: World) -> None:
     for name in CHAIN:
-        assert world.approve(name).ok
+        if name != "https-redirect":  # nothing to redirect to, until the TLS listener is there
+            assert world.approve(name).ok
     waiting = world.remediation("dns-health-check")["status"]
     assert waiting["state"] in ("AwaitingApproval", "Scheduled")
     for name in CHAIN:
@@ -217,7 +218,7 @@ def test_the_chain_to_a_watched_tls_endpoint_is_applied_in_its_order(world: Worl
         world.until(check, lambda check=check: world.check(check).get("status"), lambda status: status == "Pass")
     applied = {name: world.remediation(name)["status"]["history"][-1]["at"] for name in CHAIN}
     assert [applied[name] for name in CHAIN] == sorted(applied.values())
-    assert world.faults() == []
+    world.until("the statuses of what is proposed since", world.faults, lambda faults: faults == [])
 
 
 def _approved_again(world: World, name: str) -> str:

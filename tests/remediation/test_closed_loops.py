@@ -187,7 +187,7 @@ class Loop:
     def _bring(self) -> None:
         """What a person, a schedule or time brings once the change is made."""
         if not self.waited:
-            self.world.clock.ahead += timedelta(days=self.row.get("after", 0))
+            self.wait()
             self.waited = True
         if self.row.get("confirms"):
             for region in ("us-east-1", DEFAULT_REGION):
@@ -196,6 +196,10 @@ class Loop:
             service, _, operation = spec["call"].partition(":")
             answer = filled(spec["answer"], {**self.known, "made": self._made(), "now": datetime.now(UTC)})
             self.laid.append(self.aws.overlay(service, operation, answer, region=spec.get("region")))
+
+    def wait(self) -> None:
+        """As long as AWS's bill makes the operator wait until it reads again."""
+        self.world.clock.ahead += timedelta(days=self.row.get("after", 0))
 
     def _made(self) -> dict[str, str]:
         """The physical ids of the stack's resources, by logical id."""
@@ -375,6 +379,7 @@ def test_the_loop_is_closed(accounts: Accounts, definition: Definition, row: Map
         loop.approve("Undo")
         loop.take_away()
         loop.until("Undone")
+        loop.wait()
         assert loop.verdicts() == failing, loop.report()
         assert differences(before, everything(aws), kept, row.get("traces", ())) == []
         assert loop.world.cluster.faults == []

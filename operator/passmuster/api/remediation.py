@@ -252,6 +252,11 @@ class Standing(Observed):
     failing: Annotated[list[CheckId], Field(max_length=200)] = Field(
         default=[], description="Checks that failed.", json_schema_extra=ATOMIC
     )
+    not_applicable: Annotated[list[CheckId], Field(max_length=200)] = Field(
+        default=[],
+        description="Checks that had nothing to judge; what they find wrong with what the change made is no worsening.",
+        json_schema_extra=ATOMIC,
+    )
 
 
 class HistoryEntry(Observed):

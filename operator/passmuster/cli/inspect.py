@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from passmuster.cli import offline, terminal
+from passmuster.cli import offline, plan_folder, terminal
 from passmuster.cli.archive import Archive
 from passmuster.model.errors import UserError
 from passmuster.model.verdict import Phase, level_order
@@ -129,8 +129,19 @@ def plan(
         typer.Option("--input", help="Input of remediations as NAME=VALUE, for example domain=shop.example.com."),
     ] = None,
     output: Annotated[Output, typer.Option("--output", "-o", help="table or json.")] = Output.TABLE,
+    output_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--output-dir",
+            metavar="DIR",
+            help="Write it into this folder instead: plan.md for a pull request, and each step's template and "
+            "parameters, patch, guide and documents.",
+        ),
+    ] = None,
 ) -> None:
     """Show what would reach the level: every change with its cost, risk, order, effect and undo. Changes nothing."""
+    if output in (Output.HTML, Output.MARKDOWN):
+        raise UserError(f"--output {output.value}: a plan is a table or json; --output-dir DIR writes it as Markdown")
     asked = offline.Asked(
         files=tuple(file or ()),
         profile=profile,
@@ -142,8 +153,27 @@ def plan(
         inputs=offline.inputs(set_input or ()),
     )
     results = offline.inspect(asked, endpoint_url)
+    if output_dir is not None:
+        wanted = _files(results)
+        plan_folder.write(output_dir, wanted)
+        terminal.note(f"Wrote {len(wanted)} files: {', '.join(_plans(output_dir, wanted))}")
+        return
     if output is Output.JSON:
         print(json.dumps([result.plan_document() for result in results], indent=2, ensure_ascii=False))
         return
     for result in results:
         terminal.print_plan(result.report, result.plan)
+
+
+def _files(results: Sequence[offline.Result]) -> dict[str, str]:
+    """The files of every plan; those of several are in a folder each. Raises UserError where two would share one."""
+    if len(results) == 1:
+        return results[0].plan_files()
+    folders = [result.folder for result in results]
+    if twice := sorted({folder for folder in folders if folders.count(folder) > 1}):
+        raise UserError(f"two plans would go into {twice[0]}: name that account once")
+    return {f"{result.folder}/{path}": text for result in results for path, text in result.plan_files().items()}
+
+
+def _plans(folder: Path, written: Mapping[str, str]) -> list[str]:
+    return [str(folder / path) for path in sorted(written) if Path(path).name == plan_folder.PLAN]

@@ -1,6 +1,7 @@
 """The entry point: `passmuster`. Commands are registered here and import what they need when they run.
 
-Exit codes: 0 it is as it should be, 1 the level is not reached, 2 an error that the message explains, 130 interrupted.
+Exit codes: 0 it is as it should be, 1 the level is not reached or a change was not made, 2 an error that the message
+explains, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Annotated
 import typer
 
 from passmuster import __version__
-from passmuster.cli import accounts, cluster, inspect, knowledge, monitoring, playground, report
+from passmuster.cli import accounts, change, cluster, inspect, knowledge, monitoring, playground, report
 from passmuster.cli.terminal import fail
 from passmuster.model.errors import PassmusterError
 
@@ -41,6 +42,8 @@ app.command("rules", rich_help_panel=CLUSTER)(monitoring.rules)
 app.command("dashboards", rich_help_panel=CLUSTER)(monitoring.dashboards)
 app.command("operator", rich_help_panel=CLUSTER)(cluster.operator)
 app.command("approve", rich_help_panel=CLUSTER)(cluster.approve)
+app.command("apply", rich_help_panel=CLUSTER)(change.apply)
+app.command("undo", rich_help_panel=CLUSTER)(change.undo)
 app.command("uninstall", rich_help_panel=CLUSTER)(cluster.uninstall)
 app.command("demo", rich_help_panel=TRY)(playground.demo)
 app.add_typer(playground.sandbox, name="sandbox", rich_help_panel=TRY)

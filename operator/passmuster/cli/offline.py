@@ -18,7 +18,7 @@ from passmuster.api.parameters import CheckFacts
 from passmuster.api.policy import ReadinessPolicy
 from passmuster.assess import grants
 from passmuster.assess.changes import Changes, compare
-from passmuster.assess.plan import Plan, plan
+from passmuster.assess.plan import Plan, Step, plan
 from passmuster.aws import organization
 from passmuster.aws.clients import Clients
 from passmuster.aws.collector import Collector
@@ -30,9 +30,10 @@ from passmuster.aws.transport import BotoTransport
 from passmuster.checks import catalogue as checks
 from passmuster.checks.catalogue import Catalogue
 from passmuster.checks.judge import distinct_calls
-from passmuster.cli import granted, terminal
+from passmuster.cli import granted, plan_folder, terminal, totals
 from passmuster.cli.archive import Archive
 from passmuster.engine import documents
+from passmuster.engine.evidence import NO_NAMESPACE
 from passmuster.engine.inspection import Inspector, Task
 from passmuster.engine.tenancy import Governed, without_cluster
 from passmuster.model.account import Identity, Target, partition_of
@@ -108,22 +109,40 @@ class Result:
             "level": self.report.level,
             "score": self.report.score,
             "declared": self.report.declared.value,
-            "monthlyCost": float(self.plan.monthly_cost()),
-            "steps": [
+            "monthlyCost": float(totals.whole(self.plan).monthly),
+            "phases": [
                 {
-                    **documents.step_document(step),
-                    "title": step.proposal.definition.title,
-                    "region": step.proposal.region,
-                    "waitsFor": list(step.waits_for),
-                    "changes": list(step.proposal.changes),
-                    "parameters": dict(step.proposal.parameters),
-                    "digest": step.proposal.digest,
-                    "undo": step.proposal.definition.undo,
+                    "phase": total.phase,
+                    "steps": len(total.steps),
+                    "monthlyCost": float(total.monthly),
+                    "blockedMonthlyCost": float(total.blocked),
+                    "stepsWithUsage": total.unpriced,
                 }
-                for step in self.plan.steps
+                for total in totals.phases(self.plan)
             ],
+            "steps": [self._step_document(step) for step in self.plan.steps],
             "byHand": [check.id for check in self.plan.by_hand],
         }
+
+    def _step_document(self, step: Step) -> dict[str, Any]:
+        proposal = step.proposal
+        spec = documents.remediation_spec(proposal, self._policy)
+        return {
+            **documents.whole_step_document(step),
+            "owner": spec.get("owner"),
+            "parameters": dict(proposal.parameters),
+            "digest": proposal.digest,
+        }
+
+    def plan_files(self) -> dict[str, str]:
+        """The plan as files, by path."""
+        return plan_folder.files(self.report, self.plan, self.job.name)
+
+    @property
+    def folder(self) -> str:
+        """Where this result goes beside others: account, namespace, policy."""
+        namespace = self.job.governed.policy.metadata.namespace or NO_NAMESPACE
+        return f"{self.report.account_id}/{namespace}/{self._policy}"
 
     def html(self) -> str:
         """The report as one HTML file."""

@@ -18,11 +18,13 @@ from passmuster.assess.changes import Changes
 from passmuster.assess.plan import Plan, Step
 from passmuster.aws.collector import Progress as Advance
 from passmuster.checks.catalogue import Catalogue
+from passmuster.cli import totals
+from passmuster.cli.plan_folder import owner_in_words
 from passmuster.engine.documents import tenths
 from passmuster.model.evidence import Attestation, Waiver
 from passmuster.model.grant import Grant
 from passmuster.model.report import CheckResult, Report
-from passmuster.model.verdict import Phase, Status
+from passmuster.model.verdict import Status
 from passmuster.report.phrasing import moment
 
 SYMBOLS = {
@@ -222,6 +224,7 @@ def _print_step(console: Console, number: int, step: Step) -> None:
     table.add_column(style="dim", no_wrap=True, min_width=12, justify="right")
     table.add_column(overflow="fold")
     table.add_row("name", f"{proposal.name} in {proposal.region}")
+    table.add_row("owner", Text.assemble(owner_in_words(proposal), ("   by way of ", "dim"), proposal.way.value))
     table.add_row("changes", Text("\n".join(proposal.changes), "green"))
     for name, value in facts:
         table.add_row(name, Text(value))
@@ -236,16 +239,14 @@ def print_plan(report: Report, plan: Plan) -> None:
         f"({report.declared} declared)"
     )
     number = 0
-    for phase in Phase:
-        steps = [step for step in plan.steps if step.proposal.definition.phase is phase]
-        if not steps:
-            continue
-        total = sum(s.proposal.cost.monthly for s in steps)
-        console.print(f"\n[bold]{phase}[/]: ${total:.2f} a month")
-        for step in steps:
+    for total in totals.phases(plan):
+        console.print(f"\n[bold]{total.phase}[/]: {total}")
+        for step in total.steps:
             number += 1
             _print_step(console, number, step)
-    if not plan.steps:
+    if plan.steps:
+        console.print(f"\n[bold]In all[/]: {totals.whole(plan)}")
+    else:
         console.print("No remediation of this release applies to what fails.")
     if plan.by_hand:
         names = ", ".join(check.id for check in plan.by_hand)

@@ -147,7 +147,8 @@ class Life:
     def note_before(self) -> None:
         """Writes down how the account stands before the change, to judge it by afterwards."""
         report = self.situation.report
-        self.status["before"] = {**standing(report), "failing": list(failing(report))}
+        unjudged = sorted(r.id for r in report.checks if r.status is Status.NOT_APPLICABLE and not r.disabled)
+        self.status["before"] = {**standing(report), "failing": list(failing(report)), "notApplicable": unjudged}
 
     def start_over(self, state: State, reason: str, message: str) -> None:
         """Back to before anything was done; the next attempt has names and tokens of its own."""

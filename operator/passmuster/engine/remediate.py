@@ -405,11 +405,16 @@ class _Steps:
         return self._verified(report, worse)
 
     def _newly_failing(self, report: Report) -> tuple[str, ...]:
-        """Checks that fail now and did not before the change; None of them where the state before is not known."""
+        """Checks that fail now and passed before the change; none of them where the state before is not known.
+
+        A check that had nothing to judge before fails because of what is there now, a trail without data events for
+        example: that is the next thing to do, and no worsening.
+        """
         before = self._life.status.get("before") or {}
-        return (
-            tuple(check for check in failing(report) if check not in before["failing"]) if "failing" in before else ()
-        )
+        if "failing" not in before:
+            return ()
+        known = {*before["failing"], *before.get("notApplicable", ())}
+        return tuple(check for check in failing(report) if check not in known)
 
     def _verified(self, report: Report, worse: tuple[str, ...]) -> float | None:
         life = self._life

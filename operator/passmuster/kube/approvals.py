@@ -6,13 +6,14 @@ from typing import Any
 
 from kubernetes import client
 from kubernetes.client.exceptions import ApiException
+from urllib3.exceptions import HTTPError
 
 from passmuster.api.approval import Action, Approval
 from passmuster.api.attestation import ReadinessAttestation
 from passmuster.api.remediation import Remediation
 from passmuster.api.resource import GROUP, VERSION
 from passmuster.api.waiver import ReadinessWaiver
-from passmuster.model.errors import UserError
+from passmuster.model.errors import Unavailable, UserError
 
 Granted = ReadinessWaiver | ReadinessAttestation
 """What people approve beside remediations."""
@@ -38,7 +39,22 @@ def approve(api: Any, namespace: str, name: str, *, undo: bool = False) -> Appro
         )
     except ApiException as error:
         raise _explained(error, namespace, name) from error
+    except HTTPError as error:
+        raise _unanswered(error) from error
     return entry
+
+
+def current(api: Any, namespace: str, name: str) -> Remediation:
+    """The Remediation as the API server has it now. Raises UserError where there is none, or it may not be read."""
+    try:
+        body = client.CustomObjectsApi(api).get_namespaced_custom_object(
+            GROUP, VERSION, namespace, "remediations", name
+        )
+    except ApiException as error:
+        raise _explained(error, namespace, name) from error
+    except HTTPError as error:
+        raise _unanswered(error) from error
+    return Remediation.read(body)
 
 
 def approve_grant(api: Any, namespace: str, kind: type[Granted], name: str, *, withdraw: bool = False) -> str:
@@ -60,6 +76,8 @@ def approve_grant(api: Any, namespace: str, kind: type[Granted], name: str, *, w
         )
     except ApiException as error:
         raise _explained(error, namespace, name, served.kind, served.short) from error
+    except HTTPError as error:
+        raise _unanswered(error) from error
     return who
 
 
@@ -79,6 +97,13 @@ def _explained(
     if error.status in (403, 422):
         return UserError(f"the API server refused the approval: {_message(error)}")
     return UserError(f"the API server answered {error.status}: {_message(error)}")
+
+
+def _unanswered(error: HTTPError) -> Unavailable:
+    return Unavailable(
+        f"the API server did not answer ({type(error).__name__}): see that the cluster runs, or name another with "
+        "--kubeconfig or --context"
+    )
 
 
 def _message(error: ApiException) -> str:

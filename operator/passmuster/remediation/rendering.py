@@ -602,5 +602,5 @@ def done(named: Named, result: CheckResult | None, definition: Definition | None
     if definition.achieves:
         return all(_has_facts(definition.achieves, f) for f in failing)
     return definition.each is not None and all(
-        f.facts.get(definition.each) and target not in listed(f.facts[definition.each]) for f in failing
+        definition.each in f.facts and target not in listed(f.facts[definition.each]) for f in failing
     )

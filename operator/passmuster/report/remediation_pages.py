@@ -232,7 +232,7 @@ def _undo(one: Definition) -> Iterator[str]:
     if one.retains:
         yield f"It leaves {listed(one.retains)} behind, which hold data."
     if one.way is not Way.GUIDE:
-        yield f"`passmuster undo` does it, for as long as the Remediation of `{one.name}` is there."
+        yield f"`passmuster approve --undo` of the Remediation of `{one.name}` has the operator do it."
 
 
 # -- by hand -----------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from typing import Any
 
 from moto.backends import get_backend
 
+from passmuster.model.account import partition_of
 from passmuster.sandbox.emulation import wire
 
 Output = dict[str, Any]
@@ -42,7 +43,7 @@ class Place:
     def backend(self, name: str) -> Any:
         """moto's backend of a service in this account and region, for what no API can set."""
         regions = get_backend(name)[self.account]
-        return regions[self.region] if self.region in regions else regions["aws"]
+        return regions[self.region] if self.region in regions else regions[partition_of(self.region)]
 
 
 @dataclass(frozen=True, slots=True)

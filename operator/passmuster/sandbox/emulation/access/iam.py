@@ -68,7 +68,7 @@ def account_of(access_key: str) -> str:
     if access_key.startswith((_ROOT, _STACKS)):
         return access_key[len(_ROOT) :]
     account = _encoded_account(access_key)
-    if account and access_key in iam_backends[account]["aws"].access_keys:
+    if account and any(access_key in partition.access_keys for partition in list(iam_backends[account].values())):
         return account
     return str(DEFAULT_ACCOUNT_ID)
 
@@ -90,8 +90,9 @@ def session_of(access_key: str) -> Any:
     account = _encoded_account(access_key)
     if not account or not access_key.startswith("ASIA"):
         return None
-    sessions = sts_backends[account]["aws"].assumed_roles
-    return next((session for session in reversed(sessions) if session.access_key_id == access_key), None)
+    partitions = list(sts_backends[account].values())
+    sessions = (session for partition in partitions for session in reversed(partition.assumed_roles))
+    return next((session for session in sessions if session.access_key_id == access_key), None)
 
 
 def acts_for_stacks(access_key: str) -> bool:
@@ -114,10 +115,10 @@ def token_of(access_key: str) -> str | None:
 
 def role_named(arn: str) -> Any:
     """moto's role of this ARN in the account it names, None if there is none."""
-    account = arn.split(":")[4] if arn.count(":") >= 5 else ""
+    _, partition, _, _, account, _ = arn.split(":", 5) if arn.count(":") >= 5 else [""] * 6
     try:
-        return iam_backends[account]["aws"].get_role_by_arn(arn) if account else None
-    except NotFoundException:
+        return iam_backends[account][partition].get_role_by_arn(arn) if account else None
+    except (NotFoundException, KeyError):
         return None
 
 

@@ -68,6 +68,20 @@ def modify_instance(handling: Handling) -> Output:
     return {"DBInstance": _told(handling, answer["DBInstance"])}
 
 
+def modify_cluster(handling: Handling) -> Output:
+    """ModifyDBCluster with the log exports that moto reads under another name."""
+    answer = handling.moto()
+    clusters = handling.place.backend("rds").clusters
+    cluster = clusters.get(str(handling.params["DBClusterIdentifier"]).lower())
+    asked = handling.params.get("CloudwatchLogsExportConfiguration")
+    if cluster is not None and asked:
+        kept = [log for log in cluster.enabled_cloudwatch_logs_exports if log not in asked.get("DisableLogTypes", [])]
+        added = [log for log in asked.get("EnableLogTypes", []) if log not in kept]
+        cluster.enabled_cloudwatch_logs_exports = [*kept, *added]
+        answer["DBCluster"]["EnabledCloudwatchLogsExports"] = [*kept, *added]
+    return answer
+
+
 def describe_instances(handling: Handling) -> Output:
     answer = handling.moto()
     return answer | {"DBInstances": [_told(handling, instance) for instance in answer["DBInstances"]]}
@@ -139,6 +153,7 @@ OPERATIONS: Operations = {
     ("elasticache", "DeleteCacheSubnetGroup"): delete_subnet_group,
     ("rds", "CreateDBInstance"): create_instance,
     ("rds", "CreateDBInstanceReadReplica"): create_instance,
+    ("rds", "ModifyDBCluster"): modify_cluster,
     ("rds", "ModifyDBInstance"): modify_instance,
     ("rds", "DescribeDBInstances"): describe_instances,
     ("elasticache", "DeleteReplicationGroup"): delete_replication_group,
