@@ -15,10 +15,10 @@ from typer.testing import CliRunner
 from passmuster.api import manifest
 from passmuster.aws.organization import Member
 from passmuster.checks.catalogue import load
-from passmuster.checks.judge import distinct_calls
 from passmuster.cli import offline
-from passmuster.cli.accounts import manifests
+from passmuster.cli.accounts import TEMPLATE_SIZE, manifests
 from passmuster.cli.main import app
+from passmuster.engine.inspection import reads_of
 from passmuster.inventory.permissions import MANAGED_POLICY_SIZE, all_actions, policies, size
 from passmuster.model.errors import UserError
 from passmuster.remediation import access
@@ -62,10 +62,15 @@ def test_cfn_lint_has_nothing_to_say(arguments: tuple[str, ...], tmp_path: Path)
     assert linted.returncode == 0, linted.stdout[:2000]
 
 
+def test_the_template_is_small_enough_to_be_deployed_from_a_file() -> None:
+    ran = RUNNER.invoke(app, ["bootstrap", "role", "--remediation"], catch_exceptions=False)
+    assert len(ran.stdout.encode()) <= TEMPLATE_SIZE
+
+
 def test_by_default_the_role_can_read_and_nothing_else() -> None:
     template = printed("bootstrap", "role")
     granted = [action for statement in statements(template, "Inspection") for action in statement["Action"]]
-    assert sorted(granted) == sorted({*all_actions(distinct_calls(load())), "ec2:DescribeRegions"})
+    assert sorted(granted) == sorted({*all_actions(reads_of(list(load()))), "ec2:DescribeRegions"})
     assert [name for name in template["Resources"] if name.endswith("Role")] == ["InspectionRole"]
 
 
@@ -132,7 +137,7 @@ def test_a_mistake_is_explained(arguments: tuple[str, ...], says: str) -> None:
 
 def test_the_parts_of_the_policy_are_the_policy() -> None:
     whole = json.loads(RUNNER.invoke(app, ["iam-policy"], catch_exceptions=False).stdout)
-    number = len(policies(distinct_calls(load())))
+    number = len(policies(reads_of(list(load()))))
     parts = [
         json.loads(RUNNER.invoke(app, ["iam-policy", "--part", str(part)], catch_exceptions=False).stdout)
         for part in range(1, number + 1)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -252,14 +253,84 @@ def test_the_plan_names_order_cost_and_what_is_missing(aws: SimulatedAWS, run: R
     assert "spec.remediation.inputs.domain" in blocked["tls-certificates-valid"]
     given = ("--input", "domain=shop.example.com", "--input", "healthPath=/health")
     plan = run("plan", "-f", "p.json", *given, "--endpoint-url", aws.url, "-o", "json").json[0]
-    assert [step["fixes"][0] for step in plan["steps"]] == [
-        "cloudtrail-multi-region",
-        "tls-certificates-valid",
-        "custom-domain",
-        "dns-health-checks",
-    ]
-    assert plan["monthlyCost"] == pytest.approx(sum(step["monthlyCost"] for step in plan["steps"]))
+    order = [step["fixes"][0] for step in plan["steps"] if step["way"] == "AdditiveStack"]
+    chain = ["cloudtrail-multi-region", "tls-certificates-valid", "custom-domain", "dns-health-checks"]
+    assert [check for check in order if check in chain] == chain
     assert plan["steps"][-1]["scoreAfter"] > plan["score"]
+
+
+def test_the_plan_of_the_review_account_costs_the_sum_of_its_parts_phase_by_phase(aws: SimulatedAWS, run: Run) -> None:
+    (plan,) = run("plan", "-f", str(example("shop.yaml")), "--endpoint-url", aws.url, "-o", "json").json
+    assert [total["phase"] for total in plan["phases"]] == ["Production", "Stable", "Hardened", "Enterprise"]
+    for total in plan["phases"]:
+        steps = [step for step in plan["steps"] if step["phase"] == total["phase"]]
+        ready, blocked = ([s for s in steps if ("blocked" in s) is held] for held in (False, True))
+        assert total["steps"] == len(steps)
+        assert total["monthlyCost"] == _cents(priced for step in ready for priced in _priced(step))
+        assert total["blockedMonthlyCost"] == _cents(priced for step in blocked for priced in _priced(step))
+        assert total["stepsWithUsage"] == sum(bool(step["unpriced"]) for step in steps)
+    assert plan["monthlyCost"] == _cents(total["monthlyCost"] for total in plan["phases"])
+    production = {
+        position["title"]: position["monthly"]
+        for step in plan["steps"]
+        if step["phase"] == "Production"
+        for position in step["positions"]
+    }
+    assert production["health check of an AWS endpoint"] == 0.50
+    assert production["NAT gateway"] == 37.96, "730 hours at the price of Frankfurt; the review's 32.85 is Virginia's"
+    owners = {step["owner"]["kind"] for step in plan["steps"] if step["owner"]}
+    assert owners >= {"Stack", "Nobody"}
+
+
+def _priced(step: dict[str, Any]) -> list[float]:
+    return [position["monthly"] for position in step["positions"] if position["monthly"] is not None]
+
+
+def _cents(amounts: Iterable[float]) -> float:
+    return float(sum((Decimal(str(amount)) for amount in amounts), Decimal(0)))
+
+
+def test_a_plan_is_written_for_a_pipeline_and_written_again_with_the_same_bytes(
+    aws: SimulatedAWS, run: Run, tmp_path: Path
+) -> None:
+    arguments = ("plan", "-f", str(example("shop.yaml")), "--endpoint-url", aws.url, "--output-dir")
+    first = run(*arguments, "one")
+    assert first.code == 0
+    assert first.out == ""
+    assert "one/plan.md" in " ".join(first.err.split())
+    written = _contents(tmp_path / "one")
+    names = {path.rpartition("/")[2] for path in written}
+    assert names >= {"plan.md", "template.yaml", "parameters.json", "guide.md", "patch.yaml", "attestation.yaml"}
+    assert run(*arguments, "two").code == 0
+    assert _contents(tmp_path / "two") == written
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "README.md").write_text("mine")
+    refused = run(*arguments, "mine")
+    assert refused.code == 2
+    assert "did not write" in " ".join(refused.err.split())
+    assert set(_contents(tmp_path / "mine")) == {"README.md"}
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_plan_for_several_accounts_has_a_folder_for_each(aws: SimulatedAWS, run: Run, tmp_path: Path) -> None:
+    (tmp_path / "one.json").write_text(_manifests())
+    second = json.loads(_manifests(level="Foundation"))
+    second["items"][0]["metadata"]["name"] = second["items"][1]["spec"]["accountRef"]["name"] = "again"
+    second["items"][1]["metadata"]["name"] = "again"
+    (tmp_path / "two.json").write_text(json.dumps(second))
+    ran = run("plan", "-f", "one.json", "-f", "two.json", "--endpoint-url", aws.url, "--output-dir", "both")
+    assert ran.code == 0
+    plans = sorted(path for path in _contents(tmp_path / "both") if path.endswith("plan.md"))
+    assert plans == [f"{ACCOUNT}/shop/again/plan.md", f"{ACCOUNT}/shop/shop/plan.md"]
+
+
+def test_a_plan_is_no_html(run: Run) -> None:
+    ran = run("plan", "-o", "html")
+    assert ran.code == 2
+    assert "--output-dir DIR writes it as Markdown" in " ".join(ran.err.split())
 
 
 def test_an_unknown_input_is_refused_with_the_known_ones(run: Run) -> None:
@@ -317,7 +388,7 @@ def test_crds_and_metrics_are_printed_and_written(run: Run, tmp_path: Path) -> N
 def test_help_and_version_are_there_for_every_command(run: Run) -> None:
     whole = run("--help")
     assert whole.code == 0
-    for command in ("inspect", "plan", "checks", "iam-policy", "crds", "operator", "approve", "sandbox", "demo"):
+    for command in ("inspect", "plan", "checks", "iam-policy", "crds", "operator", "approve", "apply", "undo", "demo"):
         assert command in whole.out
         assert run(command, "--help").code == 0
     assert run("--version").out.startswith("passmuster ")

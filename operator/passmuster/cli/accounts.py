@@ -27,11 +27,19 @@ TEMPLATE_SIZE = 51_200
 
 
 class _Plain(yaml.SafeDumper):
-    """YAML without anchors, which CloudFormation does not read."""
+    """YAML without anchors, which CloudFormation does not read, and with lists of words in lines: one action a line
+    makes a template of more bytes than CloudFormation takes."""
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
         return True
 
+
+def _words(dumper: yaml.SafeDumper, data: list[Any]) -> yaml.Node:
+    flow = bool(data) and all(isinstance(one, str) for one in data)
+    return dumper.represent_sequence("tag:yaml.org,2002:seq", data, flow_style=flow)
+
+
+_Plain.add_representer(list, _words)
 
 accounts = typer.Typer(help="AWS accounts as manifests.", no_args_is_help=True)
 bootstrap = typer.Typer(help="What an account needs before it can be inspected.", no_args_is_help=True)

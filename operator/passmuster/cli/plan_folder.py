@@ -73,7 +73,7 @@ def step_files(proposal: Proposal) -> dict[str, str]:
     """What a step's way has, by file name."""
     found = dict(sorted(proposal.documents.items()))
     if proposal.body:
-        found[TEMPLATE] = proposal.body if proposal.body.endswith("\n") else proposal.body + "\n"
+        found[TEMPLATE] = proposal.body
         given = [{"ParameterKey": k, "ParameterValue": v} for k, v in sorted(proposal.parameters.items())]
         found[PARAMETERS] = json.dumps(given, indent=2, ensure_ascii=False) + "\n"
     patch = PATCHES.get(proposal.way)
