@@ -117,6 +117,16 @@ def topic_policy(action: str) -> dict[str, Any]:
     return {"Version": "2012-10-17", "Statement": [statement]}
 
 
+PACK = """
+Resources:
+  Encrypted:
+    Type: AWS::Config::ConfigRule
+    Properties:
+      ConfigRuleName: encrypted
+      Source: {Owner: AWS, SourceIdentifier: ENCRYPTED_VOLUMES}
+"""
+
+
 @dataclass(frozen=True)
 class Row:
     """`sees` and `then` map JMESPath expressions on the probe's answer to what they must give.
@@ -1453,6 +1463,56 @@ ROWS = [
             }
         },
         gone="EndpointGroups",
+    ),
+    Row(
+        "AWS::Config::ConformancePack",
+        {"ConformancePackName": "ready", "TemplateBody": PACK},
+        ("config", "describe_config_rules", {}),
+        {"length(ConfigRules)": 1, "ConfigRules[0].Source.SourceIdentifier": "ENCRYPTED_VOLUMES"},
+        {"TemplateBody": PACK.replace("ENCRYPTED_VOLUMES", "RDS_STORAGE_ENCRYPTED")},
+        {"length(ConfigRules)": 1, "ConfigRules[0].Source.SourceIdentifier": "RDS_STORAGE_ENCRYPTED"},
+        needs=ROLE
+        | {
+            "Recorder": {
+                "Type": "AWS::Config::ConfigurationRecorder",
+                "Properties": {"RoleARN": {"Fn::GetAtt": ["Role", "Arn"]}, "RecordingGroup": {"AllSupported": True}},
+            }
+        },
+        gone="ConfigRules",
+        depends="Recorder",
+    ),
+    Row(
+        "AWS::CloudFormation::LambdaHook",
+        {
+            "Alias": "Our::Tags::Required",
+            "LambdaFunction": "arn:aws:lambda:eu-central-1:123456789012:function:tags",
+            "ExecutionRole": {"Fn::GetAtt": ["Role", "Arn"]},
+            "FailureMode": "FAIL",
+            "HookStatus": "ENABLED",
+            "TargetOperations": ["RESOURCE"],
+        },
+        ("cloudformation", "list_types", {"Type": "HOOK", "Visibility": "PRIVATE"}),
+        {"TypeSummaries[].TypeName": ["Our::Tags::Required"]},
+        {"FailureMode": "WARN"},
+        {"TypeSummaries[].TypeName": ["Our::Tags::Required"]},
+        needs=ROLE,
+        gone="TypeSummaries",
+    ),
+    Row(
+        "AWS::Macie::Session",
+        {"Status": "ENABLED", "FindingPublishingFrequency": "ONE_HOUR"},
+        ("macie2", "get_macie_session", {}),
+        {"status": "ENABLED", "findingPublishingFrequency": "ONE_HOUR"},
+        gone="status",
+    ),
+    Row(
+        "AWS::ElastiCache::ServerlessCache",
+        {"ServerlessCacheName": "reads", "Engine": "valkey", "MajorEngineVersion": "8"},
+        ("elasticache", "describe_serverless_caches", {}),
+        {"ServerlessCaches[].[Engine, Status]": [["valkey", "available"]]},
+        {"Description": "answers repeated reads"},
+        {"ServerlessCaches[].Description": ["answers repeated reads"]},
+        gone="ServerlessCaches",
     ),
     Row(
         "AWS::AccessAnalyzer::Analyzer",
