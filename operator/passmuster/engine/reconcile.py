@@ -65,6 +65,7 @@ from passmuster.model.errors import AccountError, ChangeFailed, ChangeRefused, P
 from passmuster.model.evidence import Evidence
 from passmuster.model.grant import Grant
 from passmuster.model.report import Report
+from passmuster.remediation import admission
 from passmuster.remediation.rendering import Owner, Proposal
 
 _UNASKED = "The admission policy of approvals was not looked at in this turn"
@@ -749,8 +750,10 @@ class _Turn:
     def _services_of(self, checks: Sequence[str]) -> frozenset[str]:
         catalogue = self.services.inspector.catalogue
         calls: list[Call] = [c for check in checks if check in catalogue for c in calls_of(catalogue.get(check))]
-        if self.services.remediations.calls(checks):
+        proposing = self.services.remediations.calls(checks)
+        if proposing:
             calls.append(TAGGED)
+        calls.extend(call for call in proposing if call in admission.CALLS)
         return frozenset(link.service for call in calls for link in call.chain())
 
     def _guard_stacks(self, governed: Governed) -> None:
