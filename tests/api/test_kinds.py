@@ -43,6 +43,8 @@ POLICY_STATUS: dict[str, Any] = {
         "calls": 231,
         "billedCalls": 0,
     },
+    "heartbeats": {"pager": "2026-11-21T09:58:00Z"},
+    "probes": {"shop": "2026-11-21T09:59:00Z"},
     "conditions": [
         {
             "type": "Ready",
