@@ -131,9 +131,11 @@ class AWSAccountSpec(Declared):
             rule="!has(self.evidence) || !has(self.evidence.s3) ||"
             " self.evidence.s3.roleArn.startsWith('arn:' + self.partition + ':')",
             message="evidence.s3.roleArn must be a role of the account's partition",
-            holds=lambda self: self.evidence is None
-            or self.evidence.s3 is None
-            or self.evidence.s3.role_arn.startswith(f"arn:{self.partition}:"),
+            holds=lambda self: (
+                self.evidence is None
+                or self.evidence.s3 is None
+                or self.evidence.s3.role_arn.startswith(f"arn:{self.partition}:")
+            ),
             at="evidence",
         ),
         Constraint(

@@ -49,9 +49,7 @@ def _repository(place: Place, identifier: str) -> Properties | None:
         RepositoryUri=found["repositoryUri"],
         ImageTagMutability=found.get("imageTagMutability"),
         ImageScanningConfiguration={"ScanOnPush": found.get("imageScanningConfiguration", {}).get("scanOnPush", False)},
-        EncryptionConfiguration=_said(
-            EncryptionType=encryption.get("encryptionType"), KmsKey=encryption.get("kmsKey")
-        ),
+        EncryptionConfiguration=_said(EncryptionType=encryption.get("encryptionType"), KmsKey=encryption.get("kmsKey")),
         Tags=[{"Key": tag["Key"], "Value": tag["Value"]} for tag in tags],
     )
 
