@@ -358,7 +358,7 @@ def test_checks_are_listed_as_an_array_with_the_promised_members(run: Run) -> No
     assert all(set(members) <= set(check) for check in listed)
     one = run("checks", "cloudtrail-multi-region", "-o", "json").json
     assert [check["id"] for check in one] == ["cloudtrail-multi-region"]
-    assert one[0]["remediations"] == ["cloudtrail"]
+    assert one[0]["remediations"] == ["cloudtrail", "trail-recording"]
 
 
 def test_a_check_is_explained_and_a_wrong_id_finds_its_neighbour(run: Run) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -77,7 +79,7 @@ def checks(
         return
     console = Console(highlight=False)
     if check_id is not None:
-        console.print(Markdown("\n".join(pages.explained(chosen[0]))))
+        console.print(Markdown("\n".join(_for_terminal(pages.explained(chosen[0])))))
         console.print(f"\n[dim]The same as a page: {pages.FOLDER}/{check_id}.md, {pages.address('', check_id)}[/]")
         return
     table = Table(box=None, pad_edge=False)
@@ -89,6 +91,23 @@ def checks(
         table.add_row(check.phase, check.id, check.severity, check.category, fix, title)
     console.print(table)
     console.print(f"\n[dim]{len(chosen)} checks. Fix: A additive, I in place, P proposal, T attestation.[/]")
+
+
+_CALL = re.compile(r"^\| (`[^|]+`) \| (`[^|]+`) \| ([^|]+) \| ([^|]+) \|$")
+
+
+def _for_terminal(lines: Iterable[str]) -> Iterator[str]:
+    """The page with its table of calls as a list: a narrow terminal cuts names in tables short."""
+    heading = False
+    for line in lines:
+        call = _CALL.match(line)
+        if call is not None:
+            yield f"- {call[1]} ({call[2]}): {call[3].strip()}; read again after {call[4].strip()}"
+        elif line.startswith("| operation |"):
+            heading = True
+        elif not (heading and line.startswith("| ---")):
+            yield line
+            heading = False
 
 
 def iam_policy(
