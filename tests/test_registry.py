@@ -43,6 +43,7 @@ PARAMETERS = [
 ]
 CALLS = [pytest.param(call, id=f"{call.name}-{n}") for n, call in enumerate(union(distinct_calls(load())))]
 DESIGNED: dict[str, dict[str, Any]] = yaml.safe_load((Path(__file__).parent / "readiness_catalogue.yaml").read_text())
+LISTED: dict[str, list[dict[str, Any]]] = yaml.safe_load((Path(__file__).parent / "mapping_ids.yaml").read_text())
 LONGEST = 250
 LONGER = {
     "auto-scaling-configured": 275,
@@ -182,14 +183,29 @@ def managed_rules() -> frozenset[str]:
     return frozenset(json.loads(gzip.decompress(packed))["ManagedRules"])
 
 
+def listed(family: str) -> list[str]:
+    """The ids that pages of AWS list."""
+    return [name for page in LISTED[family] for name in page["ids"]]
+
+
+@pytest.mark.parametrize(
+    ("family", "shape"),
+    [
+        ("security_hub", r"[A-Z][A-Za-z0-9]+\.[1-9]\d?\d?"),
+        ("well_architected", r"(OPS|SEC|REL|PERF|COST|SUS)(0[1-9]|1[0-3])(-BP\d\d)?"),
+    ],
+)
+def test_mapping_ids_are_listed_once_below_a_page_of_aws(family: str, shape: str) -> None:
+    assert all(page["source"] and page["address"].startswith("https://docs.aws.amazon.com/") for page in LISTED[family])
+    assert [name for name, times in Counter(listed(family)).items() if times > 1] == []
+    assert [name for name in listed(family) if not re.fullmatch(shape, name)] == []
+
+
 @pytest.mark.parametrize("check", CHECKS)
 def test_controls_are_names_that_exist(check: Check) -> None:
     assert set(check.controls.config) <= managed_rules()
-    assert all(re.fullmatch(r"[A-Z][A-Za-z0-9]+\.[1-9]\d?\d?", name) for name in check.controls.security_hub)
-    assert all(
-        re.fullmatch(r"(OPS|SEC|REL|PERF|COST|SUS)(0[1-9]|1[0-3])(-BP\d\d)?", name)
-        for name in check.controls.well_architected
-    )
+    assert set(check.controls.security_hub) <= set(listed("security_hub"))
+    assert set(check.controls.well_architected) <= set(listed("well_architected"))
     for names in (check.controls.config, check.controls.security_hub, check.controls.well_architected):
         assert len(set(names)) == len(names)
 

@@ -229,6 +229,7 @@ UNUSED: dict[Right, str] = {
     Right("passmuster.io", "readinesswaivers", "get"): "one that the watch streams missed",
     Right("passmuster.io", "readinessattestations", "get"): "the same",
     Right("passmuster.io", "readinessreports", "delete"): "an account that the policy governs no longer",
+    Right("passmuster.io", "remediations", "patch"): "an intent that changed after it was proposed",
     Right("passmuster.io", "remediations", "delete"): "a proposal that nothing asks for any more",
 }
 """What the story of this module has no occasion for, and what it is for."""
