@@ -8,6 +8,8 @@ from __future__ import annotations
 import subprocess
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -261,7 +263,9 @@ def test_a_restarted_operator_rebuilds_its_figures_before_it_is_ready_and_asks_a
     assert [r for r in world.aws.requests if r.operation not in ("AssumeRole", "GetCallerIdentity")] == []
 
 
-def test_a_suspended_policy_makes_no_aws_call(world: World) -> None:
+@contextmanager
+def _resting(world: World) -> Iterator[None]:
+    """The shop's policy is suspended, so that what AWS is asked within is not of its making."""
     policy = world.get("readinesspolicies", "shop")
     assert world.server.patch(policy, {"spec": {"suspend": True}}).ok
     world.until(
@@ -270,8 +274,7 @@ def test_a_suspended_policy_makes_no_aws_call(world: World) -> None:
         lambda body: _condition(body, "Ready").get("reason") == "Suspended",
     )
     world.aws.requests.clear()
-    _inspected_again(world, "again-3")
-    assert world.aws.requests == []
+    yield
     assert world.server.patch(policy, {"spec": {"suspend": False}}).ok
     world.until(
         "the return",
@@ -280,24 +283,30 @@ def test_a_suspended_policy_makes_no_aws_call(world: World) -> None:
     )
 
 
+def test_a_suspended_policy_makes_no_aws_call(world: World) -> None:
+    with _resting(world):
+        _inspected_again(world, "again-3")
+        assert world.aws.requests == []
+
+
 def test_a_namespace_that_the_account_does_not_admit_is_refused_without_an_aws_call(world: World) -> None:
     world.server.namespace("intruder")
-    world.aws.requests.clear()
     policy = {
         "apiVersion": "passmuster.io/v1alpha1",
         "kind": "ReadinessPolicy",
         "metadata": {"name": "intruder", "namespace": "intruder"},
         "spec": {"accountRef": {"name": "shop-production"}, "level": "Production"},
     }
-    assert world.server.apply(policy).ok
-    refused = world.until(
-        "the refusal",
-        lambda: world.get("readinesspolicies", "intruder", "intruder"),
-        lambda body: _condition(body, "Stalled"),
-    )
-    assert _condition(refused, "Ready")["reason"] == "NamespaceNotAllowed"
-    assert "allowedNamespaces" in _condition(refused, "Ready")["message"]
-    assert world.aws.requests == []
+    with _resting(world):
+        assert world.server.apply(policy).ok
+        refused = world.until(
+            "the refusal",
+            lambda: world.get("readinesspolicies", "intruder", "intruder"),
+            lambda body: _condition(body, "Stalled"),
+        )
+        assert _condition(refused, "Ready")["reason"] == "NamespaceNotAllowed"
+        assert "allowedNamespaces" in _condition(refused, "Ready")["message"]
+        assert world.aws.requests == []
     account = world.get("awsaccounts", "shop-production")
     admitted = {"spec": {"allowedNamespaces": {"names": ["shop", "intruder"]}}}
     assert world.server.patch(account, admitted).ok
@@ -323,13 +332,13 @@ def test_credentials_of_another_account_stall_the_policy(world: World) -> None:
         "spec": {"accountRef": {"name": "other"}, "level": "Production"},
     }
     assert world.server.apply(wrong).ok
-    world.aws.requests.clear()
-    assert world.server.apply(policy).ok
-    refused = world.until(
-        "the refusal", lambda: world.get("readinesspolicies", "other"), lambda body: _condition(body, "Stalled")
-    )
-    assert _condition(refused, "CredentialsValid")["reason"] == "AccountMismatch"
-    assert {r.operation for r in world.aws.requests} <= {"GetCallerIdentity"}
+    with _resting(world):
+        assert world.server.apply(policy).ok
+        refused = world.until(
+            "the refusal", lambda: world.get("readinesspolicies", "other"), lambda body: _condition(body, "Stalled")
+        )
+        assert _condition(refused, "CredentialsValid")["reason"] == "AccountMismatch"
+        assert {r.operation for r in world.aws.requests} == {"GetCallerIdentity"}
     world.server.delete(policy)
     world.server.delete(wrong)
 
