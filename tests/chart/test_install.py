@@ -87,8 +87,9 @@ def test_an_older_release_is_installed_and_used(cluster: Cluster, older_chart: P
     cluster.install(chart=older_chart)
     assert eventually(lambda: cluster.server.call("GET", "/apis/passmuster.io/v1alpha1/readinesspolicies").ok)
     cluster.server.namespace("shop")
-    assert cluster.server.create(account("shop", allowedNamespaces={"names": ["shop"]})).ok
-    assert cluster.server.create(policy("shop", "shop")).ok
+    # A definition is listed before it takes objects: until then a POST is answered with 503.
+    assert eventually(lambda: cluster.server.create(account("shop", allowedNamespaces={"names": ["shop"]})).ok)
+    assert eventually(lambda: cluster.server.create(policy("shop", "shop")).ok)
     refused = cluster.server.create(policy("shop", "quiet", suspend=True))
     assert refused.status == 400
     assert "suspend" in refused.message
