@@ -20,8 +20,9 @@ from passmuster.assess.assessment import status_of
 from passmuster.aws.transport import CallError
 from passmuster.checks.catalogue import load
 from passmuster.checks.declaration import Check
-from passmuster.checks.judge import ORGANIZATION, calls_of, distinct_calls, judge
+from passmuster.checks.judge import calls_of, distinct_calls, judge
 from passmuster.inventory.call import Call, Request
+from passmuster.inventory.operations.organizations import ORGANIZATION
 from passmuster.inventory.permissions import actions
 from passmuster.inventory.snapshot import Gap, Reading, Snapshot, View
 from passmuster.model.errors import UndeclaredCall
@@ -151,6 +152,10 @@ def test_every_finding_of_every_case_carries_its_evidence(check: Check) -> None:
             assert (finding.reason is None) == (finding.status in (Status.PASS, Status.FAIL)), at
             if finding.status in (Status.PASS, Status.FAIL):
                 assert finding.observed_at is not None, at
+                assert finding.observed, f"{at}\nsays nothing of what was observed"
+                assert finding.expected, f"{at}\nsays nothing of what was expected"
+                assert finding.observed, at
+                assert finding.expected, at
 
 
 def test_a_check_that_trips_over_an_answer_is_unknown_and_what_it_said_before_stands() -> None:
@@ -164,6 +169,27 @@ def test_a_check_that_trips_over_an_answer_is_unknown_and_what_it_said_before_st
     assert (first.status, first.resource) == (Status.FAIL, "one")
     assert (second.status, second.reason) == (Status.UNKNOWN, Reason.SERVICE_ERROR)
     assert f"the check {check.id} broke off (KeyError: 'Engine')" in second.message
+
+
+def test_a_pattern_that_is_no_regular_expression_leaves_its_check_unknown_and_says_where_to_correct_it() -> None:
+    check = next(one for one in load() if one.id == "health-endpoint-dedicated")
+    groups = {"TargetGroups": [{"TargetGroupArn": "a", "Protocol": "HTTP", "HealthCheckPath": "/health"}]}
+    account = collect(calls_of(check), Replay({"elbv2:DescribeTargetGroups": groups}))
+    parameters = resolve(check.id, check.parameters, {"pathPattern": "(["}, {})
+    (finding,) = judge(check, account, parameters, Evidence(now=NOW))
+    assert (finding.status, finding.reason) == (Status.UNKNOWN, Reason.SERVICE_ERROR)
+    assert "unterminated character set" in finding.message
+    assert "correct spec.checks.parameters.health-endpoint-dedicated" in finding.message
+
+
+def test_the_parameters_that_checks_match_with_are_declared_as_regular_expressions() -> None:
+    assert {(check.id, one.name) for check in load() for one in check.parameters if one.expression} == {
+        ("health-endpoint-dedicated", "pathPattern"),
+        ("load-balancing-healthy", "requireLoadBalancer"),
+        ("resources-tagged", "valuePatterns"),
+        ("secrets-managed", "namePatterns"),
+        ("workload-logs-retained", "neverExpire"),
+    }
 
 
 def test_a_call_that_is_not_declared_is_an_error_of_ours_and_not_survived() -> None:

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
-from passmuster.checks.operations import no_retired_services
+from passmuster.inventory.operations import lifecycle
 
-GROUPS: list[dict[str, Any]] = yaml.safe_load((files("passmuster.checks.operations") / "lifecycle.yaml").read_text())
+GROUPS: list[dict[str, Any]] = yaml.safe_load((files("passmuster.inventory.operations") / "lifecycle.yaml").read_text())
 ENTRIES = [{**group, **entry} for group in GROUPS for entry in group["entries"]]
 KINDS = {"service", "lambda-runtime", "canary-runtime", "database", "cache", "kubernetes", "image"}
 WITH_ENGINE = {"database", "cache"}
@@ -48,9 +48,20 @@ def test_ids_and_subjects_are_unique() -> None:
 
 
 def test_the_substitute_of_a_runtime_has_not_ended_itself() -> None:
-    ends = {entry["version"]: entry["end"] for entry in ENTRIES if entry["kind"] == "lambda-runtime"}
-    late = {entry["id"]: entry["substitute"] for entry in ENTRIES if entry["substitute"] in ends}
-    assert late == {}
+    runtimes = {entry["substitute"] for entry in ENTRIES if entry["kind"] == "lambda-runtime"}
+    assert {one for one in runtimes if lifecycle.end_of("lambda-runtime", one) is not None} == set()
+
+
+@pytest.mark.parametrize("entry", [pytest.param(entry, id=entry["id"]) for entry in ENTRIES])
+def test_an_entry_is_what_its_version_is_looked_up_as(entry: dict[str, Any]) -> None:
+    found = lifecycle.end_of(entry["kind"], entry["version"], entry.get("engine", ""))
+    assert found is not None
+    assert (found.version, found.end) == (entry["version"], entry["end"])
+
+
+def test_a_runtime_is_not_another_one_whose_name_begins_like_its_own() -> None:
+    assert lifecycle.end_of("lambda-runtime", "provided.al2023") is None
+    assert lifecycle.end_of("canary-runtime", "syn-1.0.1") is None
 
 
 def test_a_later_version_of_an_engine_ends_no_sooner() -> None:
@@ -60,5 +71,5 @@ def test_a_later_version_of_an_engine_ends_no_sooner() -> None:
         assert [entry["end"] for entry in versions] == sorted(entry["end"] for entry in versions)
 
 
-def test_the_check_reads_the_whole_table() -> None:
-    assert len(no_retired_services._table()) == len(ENTRIES)
+def test_the_whole_table_is_read() -> None:
+    assert len(lifecycle.table()) == len(ENTRIES)

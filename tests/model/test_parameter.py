@@ -52,6 +52,37 @@ def test_a_value_below_the_floor_is_replaced_by_it_and_any_other_stands(
         assert "looser than the account allows" in str(found.raised[0])
 
 
+@pytest.mark.parametrize(
+    ("floor", "allowed", "refused"),
+    [
+        (["logs"], [["logs"], ["*"], ["lo*"], ["a", "logs*"]], [[], ["log"], ["logs-a*"]]),
+        (["logs*"], [["logs*"], ["*"], ["l*"]], [["logs"], ["logs-a*"]]),
+        (["*"], [["*"], ["*", "logs"]], [["logs"], ["l*"]]),
+        ([], [[], ["logs"], ["*"]], []),
+    ],
+)
+def test_a_beginning_demands_whatever_begins_like_it(
+    floor: list[str], allowed: list[list[str]], refused: list[list[str]]
+) -> None:
+    one = Parameter("value", Kind.STRINGS, ["*"], Stricter.MORE, "A value.", prefixes=True)
+    assert [value for value in allowed if not one.at_least_as_strict(value, floor)] == []
+    assert [value for value in refused if one.at_least_as_strict(value, floor)] == []
+    assert one.at_least_as_strict(resolve("c", (one,), {}, {"value": floor})["value"], ["*"]), "the default demands all"
+
+
+@pytest.mark.parametrize(
+    ("floor", "allowed", "refused"),
+    [(["a"], [[], ["a"], ["a", "b"]], [["b"]]), ([], [[]], [["a"], ["a", "b"]])],
+)
+def test_an_empty_list_may_demand_everything(
+    floor: list[str], allowed: list[list[str]], refused: list[list[str]]
+) -> None:
+    one = Parameter("value", Kind.STRINGS, [], Stricter.MORE, "A value.", empty_is_all=True)
+    assert [value for value in allowed if not one.at_least_as_strict(value, floor)] == []
+    assert [value for value in refused if one.at_least_as_strict(value, floor)] == []
+    assert resolve("c", (one,), {}, {"value": floor})["value"] == []
+
+
 def test_a_parameter_that_nobody_sets_has_its_default_or_the_floor() -> None:
     one = parameter(Kind.INTEGER, Stricter.LOWER, 30)
     assert resolve("c", (one,), {}, {})["value"] == 30

@@ -8,9 +8,10 @@ read in two ways.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Literal
 
 from passmuster.inventory.call import Call
@@ -54,6 +55,9 @@ class Check:
     payer_calls
         of a check that is judged in the account itself: what it reads in the payer account too, where the account is a
         member that names one; `View.payer` shows it.
+    shares
+        parameters of other checks that this one reads too, by the id of the check that declares them: a policy gives
+        them there, once.
     also
         further categories the check is shown and scored in; it counts once in the total.
     """
@@ -75,6 +79,7 @@ class Check:
     weighs_attestation: bool
     payer: bool
     payer_calls: tuple[Call, ...]
+    shares: Mapping[str, tuple[Parameter, ...]]
     also: tuple[Category, ...]
     controls: Controls
     module: str
@@ -101,6 +106,7 @@ def check(
     weighs_attestation: bool = False,
     payer: bool = False,
     payer_calls: tuple[Call, ...] = (),
+    shares: Mapping[str, tuple[Parameter, ...]] = MappingProxyType({}),
     also: tuple[Category, ...] = (),
     controls: Controls | None = None,
 ) -> Callable[[Evaluate], Check]:
@@ -125,6 +131,7 @@ def check(
             weighs_attestation=weighs_attestation,
             payer=payer,
             payer_calls=payer_calls,
+            shares=shares,
             also=also,
             controls=controls or Controls(),
             module=evaluate.__module__,

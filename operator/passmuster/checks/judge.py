@@ -5,24 +5,18 @@ Called by assess. This is the one place where an `Unread` becomes an Unknown fin
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from passmuster.checks.declaration import Check
 from passmuster.inventory.call import Call
+from passmuster.inventory.operations.organizations import ORGANIZATION, is_member
 from passmuster.inventory.permissions import actions
 from passmuster.inventory.snapshot import Gap, Incomplete, Snapshot, Unread, View
 from passmuster.model.evidence import Evidence
 from passmuster.model.finding import Finding, not_applicable, unknown
 from passmuster.model.parameter import Parameters
 from passmuster.model.verdict import Reason
-
-ORGANIZATION = Call(
-    "organizations",
-    "DescribeOrganization",
-    keep=("Organization",),
-    absent=("AWSOrganizationsNotInUseException",),
-)
-"""Tells whether an account is a member whose bill is paid elsewhere."""
 
 _GRAVEST = (
     Reason.DENIED,
@@ -59,7 +53,7 @@ def judge(
         elsewhere = _judged_elsewhere(snapshot, payer)
         if elsewhere is not None:
             return (elsewhere,)
-        if payer is not None and _is_member(snapshot):
+        if payer is not None and is_member(_organization(snapshot)):
             snapshot = payer
     regions: tuple[str | None, ...] = snapshot.regions if check.per == "region" else (None,)
     findings: list[Finding] = []
@@ -78,6 +72,12 @@ def _evaluated(check: Check, view: View, parameters: Parameters, evidence: Evide
     except DEFECTS as error:
         # One check that trips over an answer takes no other check's verdict with it.
         message = f"the check {check.id} broke off ({type(error).__name__}: {error}), which is a defect of Passmuster"
+        yield unknown(view.origin(check.calls[0]), view.account_id, message, Reason.SERVICE_ERROR)
+    except re.error as error:
+        message = (
+            f"a regular expression among the parameters of {check.id} is wrong ({error}): "
+            f"correct spec.checks.parameters.{check.id} of the policy, or the floors of the account"
+        )
         yield unknown(view.origin(check.calls[0]), view.account_id, message, Reason.SERVICE_ERROR)
     except Unread as unread:
         view.incomplete.append(Incomplete(view.account_id, view.region or unread.gaps[0].request.region, unread.gaps))
@@ -130,20 +130,15 @@ def _organization(snapshot: Snapshot) -> View:
     return View(snapshot, (ORGANIZATION,))
 
 
-def _is_member(snapshot: Snapshot) -> bool:
-    row = _organization(snapshot).row(ORGANIZATION)
-    owner = (row.get("Organization") or {}).get("MasterAccountId") if row is not None else None
-    return owner is not None and owner != snapshot.account_id
-
-
 def _judged_elsewhere(snapshot: Snapshot, payer: Snapshot | None) -> Finding | None:
+    view = _organization(snapshot)
     try:
-        member = _is_member(snapshot)
+        member = is_member(view)
     except Unread as unread:
         return _unknown(Incomplete(snapshot.account_id, snapshot.control_region, unread.gaps))
     if member and payer is None:
         message = "The bill of a member account is judged in the payer account: name it with payerAccountRef"
-        origin = _organization(snapshot).origin(ORGANIZATION)
+        origin = view.origin(ORGANIZATION)
         return not_applicable(origin, snapshot.account_id, message, Reason.JUDGED_IN_PAYER_ACCOUNT)
     return None
 

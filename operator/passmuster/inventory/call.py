@@ -15,7 +15,7 @@ A call whose parameters are times says how long ago instead of when, at any dept
 
     COSTS = Call("ce", "GetCostAndUsage", args={"TimePeriod": {"Start": DaysAgo(7), "End": DaysAgo(0)}, ...})
     PEAKS = Call("cloudwatch", "GetMetricData", each=DATABASES, over="DBInstanceIdentifier",
-                 args={"StartTime": TimeAgo(timedelta(days=14)), "EndTime": TimeAgo(timedelta(0))},
+                 args={"StartTime": TimeAgo(timedelta(days=14)), "EndTime": UP_TO_NOW},
                  param={"MetricDataQueries": "[{Id: 'peak', MetricStat: {Period: `86400`, Stat: 'Maximum', Metric: "
                         "{Namespace: 'AWS/RDS', MetricName: 'DatabaseConnections', "
                         "Dimensions: [{Name: 'DBInstanceIdentifier', Value: value}]}}}]"},
@@ -131,6 +131,10 @@ class TimeAgo:
     def resolved(self, now: datetime) -> datetime:
         """The time, in the zone of `now`."""
         return (now - self.span).replace(second=0, microsecond=0)
+
+
+UP_TO_NOW = TimeAgo(timedelta(minutes=-1))
+"""The end of a window that reaches to now: the minute that is just passing ends in the next one."""
 
 
 @dataclass(frozen=True, slots=True)

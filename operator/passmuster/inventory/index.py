@@ -42,3 +42,8 @@ class Index:
         gaps = [gap for gap in self._gaps if region in (None, gap.request.region)]
         if gaps:
             raise Unread(gaps)
+
+
+def by_region(rows: Iterable[Row]) -> Index:
+    """Rows by the region that they were read in; ask it with `rows(region, region)`."""
+    return Index(lambda row: row.region, rows)

@@ -91,12 +91,10 @@ def parts(statements: Iterable[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
 def granting(verb: str, actions: Iterable[str]) -> list[dict[str, Any]]:
     """Statements that allow these actions, which must be sorted: one per service, more where a managed policy could not
     hold it; `verb` begins the Sid."""
-    statements = []
+    statements: list[dict[str, Any]] = []
     for prefix, members in groupby(actions, key=lambda action: action.split(":")[0]):
         title = verb + "".join(part.capitalize() for part in prefix.split("-"))
-        for number, some in enumerate(_chunks(list(members)), start=1):
-            sid = title if number == 1 else f"{title}{number}"
-            statements.append({"Sid": sid, "Effect": "Allow", "Action": some, "Resource": "*"})
+        statements += _allowing(title, _chunks(list(members)))
     return statements
 
 
@@ -106,9 +104,14 @@ def together(title: str, actions: Iterable[str]) -> list[dict[str, Any]]:
     named = list(actions)
     wide = [action for action in named if "*" in action]
     needed = [a for a in named if not any(a != one and fnmatchcase(a, one) for one in wide)]
+    return _allowing(title, _chunks(needed, MANAGED_POLICY_SIZE * 15 // 16))
+
+
+def _allowing(title: str, chunks: Iterable[list[str]]) -> list[dict[str, Any]]:
+    """A statement for each chunk that has an action; the Sid is the title, numbered from the second."""
     return [
         {"Sid": title if number == 1 else f"{title}{number}", "Effect": "Allow", "Action": some, "Resource": "*"}
-        for number, some in enumerate(_chunks(needed, MANAGED_POLICY_SIZE * 15 // 16), start=1)
+        for number, some in enumerate(chunks, start=1)
         if some
     ]
 

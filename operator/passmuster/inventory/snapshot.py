@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -292,23 +293,38 @@ class _Subject:
 
 def any_of(*alternatives: Callable[[], bool]) -> bool:
     """True if one alternative holds, False if all were read and none does, else Unread with every gap met."""
-    return _decided(alternatives, decisive=True)
+    return first_of(alternatives, lambda holds: holds() is True) is not None
 
 
 def all_of(*conditions: Callable[[], bool]) -> bool:
     """False if one condition is observed false, True if all were read and hold, else Unread with every gap met."""
-    return _decided(conditions, decisive=False)
+    return first_of(conditions, lambda holds: holds() is False) is None
 
 
 def first_of(candidates: Iterable[T], holds: Callable[[T], bool]) -> T | None:
     """The first candidate of which the question holds, None if all were read and none does, else Unread."""
+
+    def kept(candidate: T) -> T | None:
+        return candidate if holds(candidate) else None
+
+    return _first(partial(kept, candidate) for candidate in candidates)
+
+
+def first_found(*searches: Callable[[], T | None]) -> T | None:
+    """What the first search that finds something finds, None if all were read and find nothing, else Unread."""
+    return _first(searches)
+
+
+def _first(searches: Iterable[Callable[[], T | None]]) -> T | None:
     gaps: list[Gap] = []
-    for candidate in candidates:
+    for search in searches:
         try:
-            if holds(candidate):
-                return candidate
+            found = search()
         except Unread as unread:
             gaps.extend(unread.gaps)
+        else:
+            if found is not None:
+                return found
     if gaps:
         raise Unread(gaps)
     return None
@@ -320,19 +336,6 @@ def seen(rows: Iterable[T]) -> list[T]:
     with suppress(Unread):
         found.extend(rows)
     return found
-
-
-def _decided(questions: Sequence[Callable[[], bool]], *, decisive: bool) -> bool:
-    gaps: list[Gap] = []
-    for question in questions:
-        try:
-            if question() is decisive:
-                return decisive
-        except Unread as unread:
-            gaps.extend(unread.gaps)
-    if gaps:
-        raise Unread(gaps)
-    return not decisive
 
 
 def unmet(conditions: Mapping[str, Callable[[], bool]]) -> list[str]:

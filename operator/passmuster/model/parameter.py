@@ -48,7 +48,11 @@ class Parameter:
     """One parameter of one check.
 
     `default` is what holds when neither policy nor account says anything; `choices` lists a choice from the loosest
-    to the strictest; `minimum` and `maximum` bound numbers; `pattern` and `max_length` bound strings.
+    to the strictest; `minimum` and `maximum` bound numbers; `max_length` bounds strings, and
+    `expression` says that they are regular expressions.
+
+    Of a list whose direction is `MORE`: with `empty_is_all` an empty one asks for everything, and with `prefixes` an
+    entry that ends with * asks for whatever begins like it.
     """
 
     name: str
@@ -61,6 +65,9 @@ class Parameter:
     maximum: int | None = None
     max_items: int = 50
     max_length: int = 256
+    expression: bool = False
+    empty_is_all: bool = False
+    prefixes: bool = False
 
     def at_least_as_strict(self, value: Value, floor: Value) -> bool:
         """Whether `value` demands at least what `floor` demands; parameters without a direction always do."""
@@ -69,6 +76,10 @@ class Parameter:
                 return bool(value <= floor)
             case Stricter.HIGHER:
                 return bool(value >= floor)
+            case Stricter.MORE if self.empty_is_all and not (value and floor):
+                return not value
+            case Stricter.MORE if self.prefixes:
+                return all(any(_covers(one, wanted) for one in value) for wanted in floor)
             case Stricter.MORE:
                 return _members(floor) <= _members(value)
             case Stricter.FEWER:
@@ -85,6 +96,11 @@ def _members(value: Value) -> set[str]:
     """What a list or a map holds, comparably; an entry of a map is its key with its value."""
     members = value.items() if isinstance(value, Mapping) else value
     return {repr(sorted(one.items()) if isinstance(one, Mapping) else one) for one in members}
+
+
+def _covers(entry: str, wanted: str) -> bool:
+    """Whether what an entry of a list of names and beginnings asks for includes what another one does."""
+    return entry == wanted or (entry.endswith("*") and wanted.startswith(entry[:-1]))
 
 
 @dataclass(frozen=True, slots=True)

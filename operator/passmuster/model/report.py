@@ -46,7 +46,7 @@ class CheckResult:
     @property
     def has_waived_failure(self) -> bool:
         """Whether a waiver, not the account, makes this check pass."""
-        return self.waived > 0
+        return self.status is Status.PASS and self.waived > 0
 
     @property
     def holds_level_back(self) -> bool:
@@ -66,6 +66,11 @@ class Counts:
     not_applicable: int = 0
     disabled: int = 0
     waived: int = 0
+
+    @property
+    def enabled(self) -> int:
+        """How many checks are judged."""
+        return self.passed + self.failed + self.unknown + self.not_applicable
 
 
 @dataclass(frozen=True, slots=True)

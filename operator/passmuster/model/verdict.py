@@ -77,6 +77,11 @@ class Phase(StrEnum):
         """The place of the phase, 0 for Foundation."""
         return list(Phase).index(self)
 
+    @property
+    def folder(self) -> str:
+        """The folder of what belongs to it, for example 1-production."""
+        return f"{self.order}-{self.lower()}"
+
     def up_to(self) -> tuple[Phase, ...]:
         """This phase and all before it."""
         return tuple(phase for phase in Phase if phase.order <= self.order)

@@ -16,6 +16,7 @@ from passmuster.inventory.operations.rds import (
     DB_INSTANCES,
     is_changing,
     is_going,
+    is_replica,
     status,
 )
 from passmuster.inventory.snapshot import Row, View, any_of
@@ -96,16 +97,13 @@ def _databases(view: View, databases: Iterator[Row], minimum: int, now: datetime
 
 def _instances(view: View) -> Iterator[Row]:
     for instance in view.rows(DB_INSTANCES):
-        replica = instance.get("ReadReplicaSourceDBInstanceIdentifier") or instance.get(
-            "ReadReplicaSourceDBClusterIdentifier"
-        )
-        if not instance.get("DBClusterIdentifier") and not replica and not is_going(instance):
+        if not instance.get("DBClusterIdentifier") and not is_replica(instance) and not is_going(instance):
             yield instance
 
 
 def _clusters(view: View) -> Iterator[Row]:
     for cluster in view.rows(DB_CLUSTERS):
-        if not cluster.get("ReplicationSourceIdentifier") and not is_going(cluster):
+        if not is_replica(cluster) and not is_going(cluster):
             yield cluster
 
 

@@ -9,11 +9,11 @@ from typing import Any
 from passmuster.checks.declaration import Controls, check
 from passmuster.inventory.index import Index
 from passmuster.inventory.operations.backup import (
-    BACKUP_PLAN,
     BACKUP_PLANS,
-    BACKUP_SELECTIONS,
     BACKUP_VAULT,
     PROTECTED_RESOURCES,
+    SELECTING,
+    Selections,
     interval,
     rules,
     working_plans,
@@ -38,7 +38,7 @@ YOUNG = timedelta(days=2)
     phase=Phase.STABLE,
     severity=Severity.HIGH,
     fix="A",
-    calls=(*STORE_CALLS, BACKUP_PLANS, BACKUP_PLAN, BACKUP_SELECTIONS, BACKUP_VAULT, PROTECTED_RESOURCES),
+    calls=(*STORE_CALLS, *SELECTING, BACKUP_VAULT, PROTECTED_RESOURCES),
     nothing="There is no data store that AWS Backup protects",
     parameters=(
         Parameter(
@@ -79,8 +79,9 @@ def backup_plan_protects(view: View, parameters: Parameters, evidence: Evidence)
     data store of any of these types but no plan fails as a whole, whatever the settings say. A store needs a recovery
     point, the last no older than the schedule of a plan and the time a backup may take to begin, and the plan needs a
     selection and a rule that backs up daily or more often, keeps each backup long enough and puts it into an encrypted
-    vault. A volume is protected by the backup of its instance too. A store younger than two days is judged by the plan
-    alone, a stopped database by the backups it has. A vault without a lock is a warning.
+    vault. A volume is protected by the backup of its instance too. A store younger than two days is judged by whether
+    a plan selects it, by its ARN or its tags; a stopped database by the backups it has. A vault without a lock is a
+    warning.
     """
     if not has_store(view):
         return
@@ -138,6 +139,7 @@ class _Plans:
         self._minimum = minimum
         self._now = now
         self._protected = Index(lambda row: row.get("ResourceArn"), view.rows(PROTECTED_RESOURCES))
+        self._selections = Selections(view)
         vaults = (vault for _, vault in seen(self._good_rules()) if not vault.get("Locked"))
         names = sorted({str(vault.asked("BackupVaultName")) for vault in vaults})
         self._unlocked = tuple(f"the backup vault {name} has no lock" for name in names)
@@ -146,7 +148,9 @@ class _Plans:
     def conditions(self, store: Store) -> dict[str, Callable[[], bool]]:
         young = store.created is not None and self._now - store.created < YOUNG
         return {
-            "a backup by AWS Backup": lambda: young or any(True for _ in self._backups(store)),
+            "a backup by AWS Backup": lambda: any_of(
+                lambda: any(True for _ in self._backups(store)), lambda: young and self._is_selected(store)
+            ),
             "a backup as recent as its plan promises": lambda: young or store.stopped or self._is_recent(store),
             f"a plan with {self.expected}": lambda: any(True for _ in self._good_rules()),
         }
@@ -156,12 +160,11 @@ class _Plans:
         return f"last backup {max(backups):%Y-%m-%d %H:%M} UTC" if backups else "no backup by AWS Backup"
 
     def warnings(self, store: Store) -> tuple[str, ...]:
-        names = {
-            str(vault.asked("BackupVaultName")) for _, vault in seen(self._good_rules()) if not vault.get("Locked")
-        }
-        unlocked = tuple(f"the backup vault {name} has no lock" for name in sorted(names))
         waits = not seen(self._backups(store))
-        return (f"the {store.name} is new and waits for its first backup",) * waits + unlocked
+        return (f"the {store.name} is new and waits for its first backup",) * waits + self._unlocked
+
+    def _is_selected(self, store: Store) -> bool:
+        return any(True for _ in self._selections.plans(store.region, store.arn, *store.carriers))
 
     def _backups(self, store: Store) -> Iterator[Row]:
         for arn in (store.arn, *store.carriers):

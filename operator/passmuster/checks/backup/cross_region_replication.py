@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from passmuster.checks.declaration import Controls, check
-from passmuster.inventory.index import Index
+from passmuster.inventory.arn import region_in
+from passmuster.inventory.index import Index, by_region
 from passmuster.inventory.operations.backup import (
     BACKUP_PLAN,
     COPIES_KEPT,
     COPY_JOBS,
     PROTECTED_RESOURCES,
+    SELECTING,
+    Selections,
+    copied_to,
 )
 from passmuster.inventory.operations.dynamodb import TABLE, TABLES
 from passmuster.inventory.operations.ecr import REGISTRY, Image, private_image
@@ -25,18 +29,31 @@ from passmuster.inventory.operations.rds import (
     GLOBAL_CLUSTERS,
     is_changing,
     is_going,
+    is_replica,
     status,
 )
-from passmuster.inventory.operations.s3 import BUCKET_REPLICATION, BUCKET_VERSIONING, BUCKETS
-from passmuster.inventory.snapshot import Row, View, all_of, any_of
+from passmuster.inventory.operations.s3 import (
+    BUCKET_LOCATION,
+    BUCKET_REPLICATION,
+    BUCKET_VERSIONING,
+    BUCKETS,
+    is_versioned,
+    located,
+    replicated_to,
+    target_bucket,
+)
+from passmuster.inventory.snapshot import Row, View, all_of, any_of, first_of
 from passmuster.model.evidence import Evidence
 from passmuster.model.finding import Finding, Origin, failed, not_applicable, passed, unknown
 from passmuster.model.parameter import Parameters
 from passmuster.model.verdict import Category, Phase, Reason, Severity
 
 EXPECTED = "a copy in another region"
+NEW = timedelta(days=2)
 CHANGING = ("CREATING", "UPDATING", "creating", "updating")
 GOING = ("DELETING", "deleting", "deleted")
+
+Ways = Mapping[str, Callable[[], bool]]
 
 
 @check(
@@ -48,6 +65,7 @@ GOING = ("DELETING", "deleting", "deleted")
     per="account",
     calls=(
         BUCKETS,
+        BUCKET_LOCATION,
         BUCKET_REPLICATION,
         BUCKET_VERSIONING,
         DB_INSTANCES,
@@ -58,7 +76,7 @@ GOING = ("DELETING", "deleting", "deleted")
         TABLE,
         FILE_SYSTEMS,
         REPLICATIONS,
-        BACKUP_PLAN,
+        *SELECTING,
         COPY_JOBS,
         PROTECTED_RESOURCES,
         TASK_DEFINITIONS,
@@ -76,10 +94,11 @@ def cross_region_replication(view: View, parameters: Parameters, evidence: Evide
 
     Each bucket, database, table and file system of the governed regions needs one of: its own replication to another
     region (for a bucket with versioning on), or a rule of AWS Backup that copies to another region together with a copy
-    completed in the last 30 days. A store younger than that passes by the rule once AWS Backup protects it. Caches are
-    not judged. What is itself a copy - a read replica, the target of another bucket's or file system's replication - is
-    judged by its source. Images are judged by their repository, and only those that active ECS services run from the
-    account's own registry. A bucket that replicates to another account's bucket is Unknown: its region cannot be told.
+    completed in the last 30 days. A store younger than that passes by the rule once AWS Backup protects it, and one
+    younger than two days if the plan selects it, because no night has passed. Caches are not judged. What is itself a
+    copy - a read replica, the target of another bucket's or file system's replication - is judged by its source. Images
+    are judged by their repository, and only those that active ECS services run from the account's own registry. A
+    bucket that replicates to another account's bucket is Unknown: its region cannot be told.
     """
     if evidence.recovery.cross_region == "None":
         message = "The policy asks for no copies in another region"
@@ -95,13 +114,16 @@ def cross_region_replication(view: View, parameters: Parameters, evidence: Evide
 
 @dataclass(frozen=True, slots=True)
 class _Store:
-    """A data store and the ways in which it may be copied, besides AWS Backup. `state` is set while it changes."""
+    """A data store and the ways in which it may be copied, besides AWS Backup, by what they are called.
+
+    `state` is set while it changes.
+    """
 
     arn: str
     name: str
     region: str
     origin: Origin
-    ways: tuple[Callable[[], bool], ...]
+    ways: Ways
     created: datetime | None = None
     state: str | None = None
     backed_up: bool = True
@@ -113,8 +135,12 @@ def _judged(store: _Store, copies: _Copies) -> Iterator[Finding]:
     if store.state is not None:
         message = f"The {store.name} is in the state {store.state}"
         yield unknown(store.origin, store.arn, message, Reason.IN_TRANSIT, observed=store.state, expected=EXPECTED)
-    elif any_of(*store.ways, lambda: store.backed_up and copies.has(store)):
-        yield passed(store.origin, store.arn, f"The {store.name} has a copy in another region", expected=EXPECTED)
+        return
+    ways: Ways = {**store.ways, "copies by AWS Backup": lambda: store.backed_up and copies.has(store)}
+    way = first_of(ways, lambda one: ways[one]())
+    if way is not None:
+        message = f"The {store.name} has a copy in another region"
+        yield passed(store.origin, store.arn, message, observed=way, expected=EXPECTED)
     elif store.untold():
         message = f"The {store.name} is replicated to a bucket of another account, whose region cannot be told"
         yield unknown(store.origin, store.arn, message, Reason.PARTIAL, expected=EXPECTED)
@@ -125,14 +151,9 @@ def _judged(store: _Store, copies: _Copies) -> Iterator[Finding]:
         yield failed(store.origin, store.arn, message, observed=observed, expected=EXPECTED, facts=facts)
 
 
-def _region(arn: str) -> str:
-    """The region in an ARN; empty for a plain name, which means the same region."""
-    parts = arn.split(":", 5)
-    return parts[3] if len(parts) == 6 else ""
-
-
 def _is_elsewhere(arn: str | None, region: str) -> bool:
-    return bool(arn) and _region(str(arn)) not in ("", region)
+    """Whether the ARN names another region; a plain name means the same one."""
+    return bool(arn) and region_in(arn) not in ("", region)
 
 
 class _Copies:
@@ -140,7 +161,8 @@ class _Copies:
 
     def __init__(self, view: View, now: datetime) -> None:
         self._now = now
-        self._plans = Index(lambda plan: plan.region, view.rows(BACKUP_PLAN))
+        self._selections = Selections(view)
+        self._plans = by_region(view.rows(BACKUP_PLAN))
         self._jobs = Index(lambda job: job.get("ResourceArn"), view.rows(COPY_JOBS))
         self._protected = Index(lambda row: row.get("ResourceArn"), view.rows(PROTECTED_RESOURCES))
 
@@ -150,7 +172,11 @@ class _Copies:
             lambda: any(_copies_elsewhere(plan, store.region) for plan in self._plans.rows(store.region, store.region)),
             lambda: any_of(
                 lambda: any(self._is_completed(job, store.region) for job in self._jobs.rows(store.arn, store.region)),
-                lambda: self._is_young(store) and any(True for _ in self._protected.rows(store.arn, store.region)),
+                lambda: self._is_younger(store, NEW) and self._is_to_be_copied(store),
+                lambda: (
+                    self._is_younger(store, COPIES_KEPT)
+                    and any(True for _ in self._protected.rows(store.arn, store.region))
+                ),
             ),
         )
 
@@ -162,29 +188,27 @@ class _Copies:
             and (done is None or self._now - done < COPIES_KEPT)
         )
 
-    def _is_young(self, store: _Store) -> bool:
-        return store.created is not None and self._now - store.created < COPIES_KEPT
+    def _is_to_be_copied(self, store: _Store) -> bool:
+        plans = self._selections.plans(store.region, store.arn)
+        return any(_copies_elsewhere(plan, store.region) for plan in plans)
+
+    def _is_younger(self, store: _Store, age: timedelta) -> bool:
+        return store.created is not None and self._now - store.created < age
 
 
 def _copies_elsewhere(plan: Row, region: str) -> bool:
-    return any(
-        _is_elsewhere(action.get("DestinationBackupVaultArn"), region)
-        for rule in (plan.get("BackupPlan") or {}).get("Rules") or []
-        for action in rule.get("CopyActions") or []
-    )
+    return any(_is_elsewhere(vault, region) for vault in copied_to(plan))
 
 
 def _buckets(view: View) -> Iterator[_Store]:
-    """A bucket whose region AWS does not tell counts to the first governed one."""
-    buckets = list(view.rows(BUCKETS))
-    homes = {bucket["Name"]: str(bucket.get("BucketRegion") or view.regions[0]) for bucket in buckets}
+    buckets = list(located(view))
+    homes = {bucket["Name"]: region for bucket, region in buckets}
     copies: dict[str, Index] = {}
-    for bucket in buckets:
-        region = homes[bucket["Name"]]
+    for bucket, region in buckets:
         if region in view.regions:
             if region not in copies:
-                sources = [source for source in buckets if homes[source["Name"]] != region]
-                copies[region] = Index(_target, *(view.rows(BUCKET_REPLICATION, source) for source in sources))
+                sources = [source for source, home in buckets if home != region]
+                copies[region] = Index(target_bucket, *(view.rows(BUCKET_REPLICATION, source) for source in sources))
             yield _bucket(view, bucket, homes, copies[region])
 
 
@@ -192,53 +216,49 @@ def _bucket(view: View, bucket: Row, homes: Mapping[str, str], copies: Index) ->
     """`homes` are the regions of the account's buckets, `copies` the rules of buckets elsewhere by their target."""
     name, region = bucket["Name"], homes[bucket["Name"]]
 
-    def replicated_to(is_meant: Callable[[str | None], bool]) -> bool:
-        rules = view.rows(BUCKET_REPLICATION, bucket)
-        return any(is_meant(homes.get(_target(rule))) for rule in rules if rule.get("Status") == "Enabled")
-
-    def versioned() -> bool:
-        return any(row.get("Status") == "Enabled" for row in view.rows(BUCKET_VERSIONING, bucket))
+    def copied(is_meant: Callable[[str | None], bool]) -> bool:
+        return all_of(
+            lambda: any(is_meant(homes.get(other)) for other in replicated_to(view, bucket)),
+            lambda: is_versioned(view, bucket),
+        )
 
     return _Store(
         arn=f"arn:{view.partition}:s3:::{name}",
         name=f"bucket {name}",
         region=region,
         origin=Origin(bucket.call.name, region, bucket.observed_at),
-        ways=(lambda: all_of(lambda: replicated_to(lambda home: home not in (None, region)), versioned),),
+        ways={"replication rule": lambda: copied(lambda home: home not in (None, region))},
         created=bucket.get("CreationDate"),
         is_copy=lambda: any(rule.get("Status") == "Enabled" for rule in copies.rows(name)),
-        untold=lambda: all_of(lambda: replicated_to(lambda home: home is None), versioned),
+        untold=lambda: copied(lambda home: home is None),
     )
-
-
-def _target(rule: Row) -> str:
-    return str(rule.get("Bucket") or "").rsplit(":", 1)[-1]
 
 
 def _instances(view: View) -> Iterator[_Store]:
     replicas = Index(lambda row: row.get("ReadReplicaSourceDBInstanceIdentifier"), view.rows(DB_INSTANCES))
     backups = Index(lambda row: row.get("DBInstanceArn"), view.rows(AUTOMATED_BACKUPS))
     for instance in view.rows(DB_INSTANCES):
-        replica = instance.get("ReadReplicaSourceDBInstanceIdentifier") or instance.get(
-            "ReadReplicaSourceDBClusterIdentifier"
-        )
-        if not instance.get("DBClusterIdentifier") and not replica and not is_going(instance):
+        if not instance.get("DBClusterIdentifier") and not is_replica(instance) and not is_going(instance):
             yield _instance(instance, replicas, backups)
 
 
 def _instance(instance: Row, replicas: Index, backups: Index) -> _Store:
     arn, region = instance["DBInstanceArn"], instance.region
-    copies = (*_copies(instance), *(instance.get("ReadReplicaDBInstanceIdentifiers") or []))
     return _Store(
         arn=arn,
         name=f"database {instance['DBInstanceIdentifier']}",
         region=region,
         origin=instance.origin,
-        ways=(
-            lambda: any(_is_elsewhere(copy, region) for copy in copies),
-            lambda: any(replica.region != region for replica in replicas.rows(arn)),
-            lambda: any(_is_backup_elsewhere(backup, region) for backup in backups.rows(arn)),
-        ),
+        ways={
+            "read replica": lambda: (
+                any(_is_elsewhere(one, region) for one in instance.get("ReadReplicaDBInstanceIdentifiers") or ())
+                or any(replica.region != region for replica in replicas.rows(arn))
+            ),
+            "replicated automated backups": lambda: (
+                any(_is_elsewhere(copy, region) for copy in _copies(instance))
+                or any(_is_backup_elsewhere(backup, region) for backup in backups.rows(arn))
+            ),
+        },
         created=instance.get("InstanceCreateTime"),
         state=status(instance) if is_changing(instance) else None,
     )
@@ -258,7 +278,7 @@ def _is_backup_elsewhere(backup: Row, region: str) -> bool:
 
 def _clusters(view: View) -> Iterator[_Store]:
     for cluster in view.rows(DB_CLUSTERS):
-        if not cluster.get("ReplicationSourceIdentifier") and not is_going(cluster):
+        if not is_replica(cluster) and not is_going(cluster):
             yield _cluster(view, cluster)
 
 
@@ -283,7 +303,7 @@ def _cluster(view: View, cluster: Row) -> _Store:
         name=f"database {cluster['DBClusterIdentifier']}",
         region=region,
         origin=cluster.origin,
-        ways=(replica, global_member),
+        ways={"read replica": replica, "global cluster": global_member},
         created=cluster.get("ClusterCreateTime"),
         state=status(cluster) if is_changing(cluster) else None,
     )
@@ -313,7 +333,7 @@ def _table(table: Row, arn: str, name: str) -> _Store:
         name=f"table {name}",
         region=table.region,
         origin=table.origin,
-        ways=(replicated,),
+        ways={"global table": replicated},
         created=table.get("CreationDateTime"),
         state=table["TableStatus"] if table.get("TableStatus") in CHANGING else None,
     )
@@ -343,7 +363,7 @@ def _file_system(view: View, system: Row) -> _Store:
         name=f"file system {system.get('Name') or system['FileSystemId']}",
         region=system.region,
         origin=system.origin,
-        ways=(replicated,),
+        ways={"replication": replicated},
         created=system.get("CreationTime"),
         state=system["LifeCycleState"] if system.get("LifeCycleState") in CHANGING else None,
     )
@@ -377,7 +397,7 @@ def _repository(view: View, image: Image, origin: Origin) -> _Store:
         name=f"repository {image.name}",
         region=image.region,
         origin=origin,
-        ways=(replicated,),
+        ways={"replication of the registry": replicated},
         backed_up=False,
     )
 

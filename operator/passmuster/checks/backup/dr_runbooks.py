@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from passmuster.checks.declaration import Controls, check
 from passmuster.inventory.operations.arc_region_switch import PLANS
-from passmuster.inventory.operations.rds import DB_INSTANCES, is_rds
+from passmuster.inventory.operations.rds import DB_INSTANCES, is_rds, is_replica
 from passmuster.inventory.operations.resiliencehub import PROCEDURES
-from passmuster.inventory.operations.ssm import DOCUMENT, DOCUMENTS, SUCCESSFUL_EXECUTIONS, runbook_class
+from passmuster.inventory.operations.ssm import (
+    DOCUMENT,
+    DOCUMENTS,
+    SUCCESSFUL_EXECUTIONS,
+    class_of,
+    runbook_class,
+    status_of,
+    was_executed,
+)
 from passmuster.inventory.operations.workload import NO_WORKLOAD, WORKLOAD, has_workload
-from passmuster.inventory.snapshot import Row, View, all_of, any_of, first_of, seen
+from passmuster.inventory.snapshot import Row, View, all_of, first_found, first_of, seen
 from passmuster.model.evidence import Evidence
 from passmuster.model.finding import Finding, failed, passed
 from passmuster.model.parameter import Kind, Parameter, Parameters, Stricter
 from passmuster.model.verdict import Category, Phase, Severity
-
-SUCCESS = ("Success", "CompletedWithSuccess")
 
 
 @check(
@@ -63,9 +69,8 @@ def dr_runbooks(view: View, parameters: Parameters, evidence: Evidence) -> Itera
     if not has_workload(view):
         return
     runbooks = _Runbooks(view, parameters, evidence.now)
-    found: list[Row] = []
-    if any_of(*(_noting(found, find) for find in (runbooks.document, runbooks.plan, runbooks.procedure))):
-        row = found[0]
+    row = first_found(runbooks.document, runbooks.plan, runbooks.procedure)
+    if row is not None:
         name = row.get("Name") or row.get("name") or "procedure"
         message = f"The runbook {name} tells what to do in a disaster"
         yield passed(row.origin, view.account_id, message, observed=str(name), expected=runbooks.expected)
@@ -82,24 +87,10 @@ def dr_runbooks(view: View, parameters: Parameters, evidence: Evidence) -> Itera
         )
 
 
-def _noting(found: list[Row], find: Callable[[], Row | None]) -> Callable[[], bool]:
-    """The question whether something is found, which keeps what was."""
-
-    def question() -> bool:
-        row = find()
-        if row is not None:
-            found.append(row)
-        return row is not None
-
-    return question
-
-
 def _database(view: View) -> Row | None:
     """A database that is no copy and no member of a cluster: what a disaster would take."""
-    others = ("DBClusterIdentifier", "ReadReplicaSourceDBInstanceIdentifier", "ReadReplicaSourceDBClusterIdentifier")
-    return next(
-        (row for row in seen(view.rows(DB_INSTANCES)) if is_rds(row) and not any(row.get(one) for one in others)), None
-    )
+    instances = (row for row in seen(view.rows(DB_INSTANCES)) if is_rds(row) and not is_replica(row))
+    return next((row for row in instances if not row.get("DBClusterIdentifier")), None)
 
 
 class _Runbooks:
@@ -139,38 +130,13 @@ class _Runbooks:
 
     def _is_runbook(self, document: Row) -> bool:
         return self._is_automation(document) and all_of(
-            lambda: self._is_named(document),
-            lambda: self._is_active(document),
-            lambda: any(self._was_executed(document, row) for row in self._executions(document)),
+            lambda: document["Name"] in self._names or class_of(self._view, document) == "dr",
+            lambda: status_of(self._view, document) == "Active",
+            lambda: was_executed(self._view, document, self._since),
         )
 
     def _is_automation(self, document: Row) -> bool:
         return document.get("DocumentType") == "Automation"
-
-    def _is_named(self, document: Row) -> bool:
-        """By the tag or by the policy; where the list leaves the tags out, the description of the document has them."""
-        if document["Name"] in self._names:
-            return True
-        if "Tags" in document:
-            return runbook_class(document) == "dr"
-        described = self._view.row(DOCUMENT, document)
-        return described is not None and runbook_class(described) == "dr"
-
-    def _is_active(self, document: Row) -> bool:
-        described = self._view.row(DOCUMENT, document)
-        return described is not None and described.get("Status") == "Active"
-
-    def _executions(self, document: Row) -> Iterator[Row]:
-        return self._view.rows(SUCCESSFUL_EXECUTIONS, document)
-
-    def _was_executed(self, document: Row, execution: Row) -> bool:
-        ended = execution.get("ExecutionEndTime") or execution.get("ExecutionStartTime")
-        return (
-            execution.get("DocumentName") == document["Name"]
-            and execution.get("AutomationExecutionStatus") in SUCCESS
-            and ended is not None
-            and ended > self._since
-        )
 
 
 def _is_implemented(recommendation: Row) -> bool:

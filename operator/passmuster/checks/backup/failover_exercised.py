@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from passmuster.checks.declaration import Controls, check
+from passmuster.inventory.call import Call
 from passmuster.inventory.operations.arc_region_switch import EXECUTIONS
 from passmuster.inventory.operations.ecs import SERVICE_PAGES
-from passmuster.inventory.operations.fis import EXPERIMENTS
+from passmuster.inventory.operations.fis import EXPERIMENTS, was_run
 from passmuster.inventory.operations.rds import DB_CLUSTERS, DB_INSTANCES, is_rds
 from passmuster.inventory.operations.workload import NO_WORKLOAD, WORKLOAD, has_workload
-from passmuster.inventory.snapshot import Row, View, first_of, seen
+from passmuster.inventory.snapshot import Row, View, first_found, seen
 from passmuster.model.evidence import Evidence
 from passmuster.model.finding import Finding, failed, passed
 from passmuster.model.parameter import Kind, Parameter, Parameters, Stricter
@@ -57,11 +59,11 @@ def failover_exercised(view: View, parameters: Parameters, evidence: Evidence) -
         return
     since = evidence.now - timedelta(days=parameters["maxAgeDays"])
     expected = f"a completed experiment or Region switch in the last {parameters['maxAgeDays']} days"
-    exercise = first_of(EXERCISES, lambda call: any(_is_exercise(row, since) for row in view.rows(call)))
-    if exercise is None:
-        target = _target(view)
+    row = first_found(*(partial(_exercise, view, call, since) for call in EXERCISES))
+    if row is None:
+        target, origin = _target(view), view.origin(EXPERIMENTS)
         yield failed(
-            replace(view.origin(EXPERIMENTS), region=target.pop("region", view.origin(EXPERIMENTS).region)),
+            replace(origin, region=target.pop("region", origin.region)),
             view.account_id,
             f"No failover was exercised in the last {parameters['maxAgeDays']} days",
             observed=_observed(view),
@@ -69,7 +71,6 @@ def failover_exercised(view: View, parameters: Parameters, evidence: Evidence) -
             facts=target,
         )
         return
-    row = next(row for row in view.rows(exercise) if _is_exercise(row, since))
     message = f"A failover was exercised by {_name(row)}"
     yield passed(row.origin, view.account_id, message, observed=_told(row), expected=expected)
 
@@ -91,12 +92,16 @@ def _target(view: View) -> dict[str, str]:
     return {"target": "none"}
 
 
+def _exercise(view: View, call: Call, since: datetime) -> Row | None:
+    return next((row for row in view.rows(call) if _is_exercise(row, since)), None)
+
+
 def _is_exercise(row: Row, since: datetime) -> bool:
     ended = _ended(row)
     if ended is None or ended < since:
         return False
     if row.call == EXPERIMENTS:
-        return row.get("status") == "completed" and row.get("actionsMode") != "skip-all"
+        return was_run(row)
     return row.get("executionState") in SWITCHED and row.get("executionAction") != "postRecovery"
 
 

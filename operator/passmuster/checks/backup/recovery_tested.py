@@ -12,9 +12,10 @@ from passmuster.inventory.operations.backup import (
     RESTORE_JOBS,
     RESTORE_TESTING_PLANS,
     RESTORE_TESTING_SELECTIONS,
+    RESTORE_TIME_TARGETS,
     took,
 )
-from passmuster.inventory.operations.protectable import STORE_CALLS, STORES, is_present
+from passmuster.inventory.operations.protectable import STORE_CALLS, STORES, is_any_present, is_present
 from passmuster.inventory.snapshot import Row, View, all_of, any_of, seen, unmet
 from passmuster.model.evidence import Evidence
 from passmuster.model.finding import Finding, failed, passed
@@ -55,16 +56,7 @@ UNTESTED = "no restore testing of"
         ),
     ),
     controls=Controls(
-        config=(
-            "AURORA_MEETS_RESTORE_TIME_TARGET",
-            "DYNAMODB_MEETS_RESTORE_TIME_TARGET",
-            "EBS_MEETS_RESTORE_TIME_TARGET",
-            "EC2_MEETS_RESTORE_TIME_TARGET",
-            "EFS_MEETS_RESTORE_TIME_TARGET",
-            "FSX_MEETS_RESTORE_TIME_TARGET",
-            "RDS_MEETS_RESTORE_TIME_TARGET",
-            "S3_MEETS_RESTORE_TIME_TARGET",
-        ),
+        config=RESTORE_TIME_TARGETS,
         well_architected=("REL09-BP04", "REL13-BP03", "REL12-BP05"),
     ),
 )
@@ -77,7 +69,7 @@ def recovery_tested(view: View, parameters: Parameters, evidence: Evidence) -> I
     longer fails; one that was not restored yet is a warning while another was. A restore that nobody validated counts
     unless the policy requires it, one whose validation failed does not. An experiment is no restore.
     """
-    if not any_of(*(partial(is_present, view, kind) for kind in STORES)):
+    if not is_any_present(view):
         return
     tests = _Tests(view, parameters, evidence)
     lacking = unmet(tests.conditions())

@@ -11,12 +11,13 @@ from passmuster.inventory.operations.backup import (
     BACKUP_PLANS,
     BACKUP_SELECTIONS,
     RESTORE_JOBS,
+    RESTORE_TIME_TARGETS,
     interval,
     rules,
     took,
     working_plans,
 )
-from passmuster.inventory.operations.protectable import STORE_CALLS, STORES, is_present
+from passmuster.inventory.operations.protectable import STORE_CALLS, is_any_present
 from passmuster.inventory.operations.resiliencehub import APP, APPS, LATEST_ASSESSMENT, RESILIENCY_POLICY
 from passmuster.inventory.operations.workload import NO_WORKLOAD, WORKLOAD, has_workload
 from passmuster.inventory.snapshot import Row, View, all_of, any_of, first_of, seen, unmet
@@ -58,16 +59,7 @@ EXPECTED = "recovery objectives in the policy, and measurements that keep to the
     nothing=NO_WORKLOAD,
     attestable=timedelta(days=365),
     controls=Controls(
-        config=(
-            "AURORA_MEETS_RESTORE_TIME_TARGET",
-            "DYNAMODB_MEETS_RESTORE_TIME_TARGET",
-            "EBS_MEETS_RESTORE_TIME_TARGET",
-            "EC2_MEETS_RESTORE_TIME_TARGET",
-            "EFS_MEETS_RESTORE_TIME_TARGET",
-            "FSX_MEETS_RESTORE_TIME_TARGET",
-            "RDS_MEETS_RESTORE_TIME_TARGET",
-            "S3_MEETS_RESTORE_TIME_TARGET",
-        ),
+        config=RESTORE_TIME_TARGETS,
         well_architected=("REL13-BP01",),
     ),
 )
@@ -105,7 +97,7 @@ def _measured(view: View, objectives: _Objectives) -> Finding:
     warnings: list[str] = []
 
     def has_nothing() -> bool:
-        nothing = not any_of(*(lambda kind=kind: is_present(view, kind) for kind in STORES))
+        nothing = not is_any_present(view)
         if nothing:
             warnings.append("there is no data that AWS Backup protects, so nothing was measured")
         return nothing

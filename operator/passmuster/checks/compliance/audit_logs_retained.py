@@ -7,13 +7,16 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Any
 
 from passmuster.checks.declaration import Controls, check
+from passmuster.inventory.call import Call
 from passmuster.inventory.operations.audit_logs import ACCOUNT_ACCESS, SOURCE_CALLS, SOURCES, Source, places
 from passmuster.inventory.operations.logs import LOG_GROUPS
 from passmuster.inventory.operations.s3 import BUCKETS
-from passmuster.inventory.snapshot import Row, View, all_of, any_of, unmet
+from passmuster.inventory.policy_documents import listed, statements
+from passmuster.inventory.snapshot import Row, View, all_of, any_of, seen, unmet
 from passmuster.model.evidence import Evidence
 from passmuster.model.finding import Finding, failed, not_applicable, passed
 from passmuster.model.parameter import Kind, Parameter, Parameters, Stricter
@@ -34,7 +37,7 @@ EXEMPTING = ("aws:principal", "aws:userid", "aws:username")
     severity=Severity.MEDIUM,
     fix="AI",
     per="account",
-    calls=(*SOURCE_CALLS, BUCKETS, ACCOUNT_ACCESS),
+    calls=(*(source.call for source in SOURCES), *SOURCE_CALLS, BUCKETS, ACCOUNT_ACCESS),
     nothing="No trail, flow log or web ACL of the account writes audit logs",
     parameters=(
         Parameter(
@@ -59,9 +62,9 @@ def audit_logs_retained(view: View, parameters: Parameters, evidence: Evidence) 
     Judged is every place that the account's trails, flow logs and web ACLs write to. A log group must keep its logs the
     policy's days or for ever. A bucket must not expire the logs earlier, must protect them by an object lock with a
     default retention or by versioning with a policy that denies deletion to everybody but named principals, and must
-    block public access, itself or by the account. Lifecycle rules for other prefixes or for tags do not touch the logs.
-    A bucket of another account and an organization's trail from elsewhere are judged there; where a delivery stream
-    writes to is not looked at.
+    block public access, each setting of it by itself or by the account. Lifecycle rules for other prefixes or for tags
+    do not touch the logs. A bucket that does not exist keeps nothing. A bucket of another account and an organization's
+    trail from elsewhere are judged there; where a delivery stream writes to is not looked at.
     """
     judged: set[tuple[str, str]] = set()
     for source in SOURCES:
@@ -122,6 +125,10 @@ class _Bucket:
 
     def verdict(self, arn: str, least: int, now: datetime) -> Finding:
         own = {bucket["Name"] for bucket in self._view.rows(BUCKETS)}
+        expected = f"kept {least} days, protected from deletion, public access blocked"
+        if self._name not in own and self._is_gone():
+            message = f"The bucket {self._name}, which audit logs are sent to, does not exist"
+            return failed(self._row.origin, arn, message, observed="no bucket", expected=expected)
         if own and self._name not in own:
             message = f"The bucket {self._name} belongs to another account and is judged there"
             return not_applicable(self._row.origin, arn, message)
@@ -131,10 +138,9 @@ class _Bucket:
                 "protects them from deletion": lambda: any_of(
                     self._is_locked, lambda: all_of(self._is_versioned, self._denies_deletion)
                 ),
-                PRIVATE: lambda: any_of(self._is_private, self._is_private_by_account),
+                PRIVATE: lambda: all_of(*(partial(self._blocks, setting) for setting in BLOCKS)),
             }
         )
-        expected = f"kept {least} days, protected from deletion, public access blocked"
         if missing:
             message = f"The bucket {self._name} does not meet: {', '.join(missing)}"
             observed = ", ".join(f"not: {phrase}" for phrase in missing)
@@ -171,15 +177,27 @@ class _Bucket:
 
     def _denies_deletion(self) -> bool:
         row = self._view.row(self._source.policy, self._row)
-        statements = json.loads((row.get("Policy") if row is not None else None) or "{}").get("Statement") or []
-        sample = f"arn:{self._view.partition}:s3:::{self._name}/{self._root}{self._view.account_id}/log"
-        return any(_denies(one, sample) for one in _listed(statements))
+        policy = json.loads((row.get("Policy") if row is not None else None) or "{}")
+        folder = f"{self._root}{self._view.account_id}/{self._source.folder}"
+        sample = f"arn:{self._view.partition}:s3:::{self._name}/{folder}/log".lower()
+        return any(_denies(one, sample) for one in statements(policy))
 
-    def _is_private(self) -> bool:
-        return _blocks_all(self._view.row(self._source.access, self._row))
+    def _blocks(self, setting: str) -> bool:
+        """Whether the bucket or the account says so: S3 applies what either of them blocks."""
+        return any_of(
+            lambda: _is_set(self._view.row(self._source.access, self._row), setting),
+            lambda: _is_set(self._view.row(ACCOUNT_ACCESS), setting),
+        )
 
-    def _is_private_by_account(self) -> bool:
-        return _blocks_all(self._view.row(ACCOUNT_ACCESS))
+    def _is_gone(self) -> bool:
+        """Whether S3 says that there is no such bucket; one about which it answers nothing is another account's."""
+        asked = (self._source.lifecycle, self._source.lock, self._source.policy, self._source.access)
+        return any(map(self._answers, (*asked, self._source.versioning))) and (
+            self._view.row(self._source.versioning, self._row) is None
+        )
+
+    def _answers(self, call: Call) -> bool:
+        return bool(seen(self._view.row(call, self._row) is None for _ in (self._name,)))
 
 
 def _without(missing: list[str]) -> list[str]:
@@ -187,22 +205,23 @@ def _without(missing: list[str]) -> list[str]:
     return [phrase for phrase in missing if phrase != PRIVATE]
 
 
-def _blocks_all(row: Row | None) -> bool:
+def _is_set(row: Row | None, setting: str) -> bool:
     settings = (row.get("PublicAccessBlockConfiguration") or {}) if row is not None else {}
-    return all(settings.get(name) for name in BLOCKS)
+    return bool(settings.get(setting))
 
 
-def _listed(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, list) else [value] if value else []
+def _is_one_of(action: str, patterns: list[str]) -> bool:
+    return any(fnmatchcase(action, pattern) for pattern in patterns)
 
 
 def _denies(statement: Mapping[str, Any], sample: str) -> bool:
     """Whether the statement denies the deletion of the sample to everybody, or to all but those it exempts."""
     principal = statement.get("Principal")
-    everybody = "NotPrincipal" in statement or "*" in _listed(
+    everybody = "NotPrincipal" in statement or "*" in listed(
         principal.get("AWS") if isinstance(principal, Mapping) else principal
     )
-    actions = [str(action).lower() for action in _listed(statement.get("Action"))]
+    actions = [str(action).lower() for action in listed(statement.get("Action"))]
+    spared = [str(action).lower() for action in listed(statement.get("NotAction"))]
     exempting = all(
         "not" in operator.lower() and key.lower().startswith(EXEMPTING)
         for operator, keys in (statement.get("Condition") or {}).items()
@@ -212,6 +231,6 @@ def _denies(statement: Mapping[str, Any], sample: str) -> bool:
         statement.get("Effect") == "Deny"
         and everybody
         and exempting
-        and any(fnmatchcase(deletion, action) for deletion in DELETIONS for action in actions)
-        and any(fnmatchcase(sample, str(resource)) for resource in _listed(statement.get("Resource")))
+        and any(_is_one_of(one, actions) or (bool(spared) and not _is_one_of(one, spared)) for one in DELETIONS)
+        and any(fnmatchcase(sample, str(resource).lower()) for resource in listed(statement.get("Resource")))
     )

@@ -11,8 +11,7 @@ from passmuster.inventory.operations.cloudtrail import (
     TRAIL_STATUS,
     TRAILS,
     change_facts,
-    contenders,
-    demand_best_trail,
+    judged_best,
 )
 from passmuster.inventory.snapshot import Row, View
 from passmuster.model.evidence import Evidence
@@ -47,6 +46,7 @@ ALWAYS = {"eventCategory": "Data", "resources.type": OBJECTS, "eventSource": "s3
             Stricter.MORE,
             "The buckets whose objects must be watched: names, or beginnings of names with a * after them.",
             max_length=64,
+            prefixes=True,
         ),
     ),
     controls=Controls(
@@ -63,15 +63,13 @@ def cloudtrail_data_events(view: View, parameters: Parameters, evidence: Evidenc
     and to come, which a list of today's buckets is not. Leaving out the bucket that the trail writes to is no gap,
     because its own deliveries would be recorded without end; any other narrowing is one.
     """
-    trails = contenders(view, evidence.now)
-    if not trails:
-        return
-    best, buckets = trails[0], parameters["buckets"]
-    with view.judging(best["TrailARN"], best.region):
-        missing = _missing(view, best, buckets)
-        if any(_missing(view, trail, buckets) != missing for trail in trails[1:]):
-            demand_best_trail(view, evidence.now)
-        yield _judged(view, best, buckets, missing)
+    buckets = parameters["buckets"]
+    return judged_best(
+        view,
+        evidence.now,
+        lambda trail: _missing(view, trail, buckets),
+        lambda trail, missing: _judged(view, trail, buckets, missing),
+    )
 
 
 def _judged(view: View, trail: Row, buckets: list[str], missing: list[str]) -> Finding:

@@ -11,8 +11,7 @@ from passmuster.inventory.operations.cloudtrail import (
     TRAIL_STATUS,
     TRAILS,
     change_facts,
-    contenders,
-    demand_best_trail,
+    judged_best,
 )
 from passmuster.inventory.operations.kms import ALIASES
 from passmuster.inventory.snapshot import Row, View, seen
@@ -50,15 +49,9 @@ def cloudtrail_encrypted(view: View, parameters: Parameters, evidence: Evidence)
     disabled, waits for its deletion or no longer exists fails, because CloudTrail then cannot deliver. A key of another
     account that may not be described is Unknown.
     """
-    trails = contenders(view, evidence.now)
-    if not trails:
-        return
-    best = trails[0]
-    with view.judging(best["TrailARN"], best.region):
-        findings = [_judged(view, trail) for trail in trails]
-        if any(finding.status is not findings[0].status for finding in findings):
-            demand_best_trail(view, evidence.now)
-        yield findings[0]
+    return judged_best(
+        view, evidence.now, lambda trail: _judged(view, trail).status, lambda trail, _: _judged(view, trail)
+    )
 
 
 def _judged(view: View, trail: Row) -> Finding:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from passmuster.checks.declaration import Controls, check
 from passmuster.inventory.operations.cloudtrail import (
@@ -10,8 +11,7 @@ from passmuster.inventory.operations.cloudtrail import (
     TRAIL_STATUS,
     TRAILS,
     change_facts,
-    contenders,
-    demand_best_trail,
+    judged_best,
 )
 from passmuster.inventory.snapshot import Row, View
 from passmuster.model.evidence import Evidence
@@ -43,23 +43,16 @@ def cloudtrail_log_validation(view: View, parameters: Parameters, evidence: Evid
     The trail that comes nearest to recording every region is judged, an organization's trail included. Where it cannot
     be told which of two trails that is, the verdict stands if both are configured alike.
     """
-    trails = contenders(view, evidence.now)
-    if not trails:
-        return
-    best = trails[0]
-    with view.judging(best["TrailARN"], best.region):
-        if any(_validated(trail) != _validated(best) for trail in trails):
-            demand_best_trail(view, evidence.now)
-        yield _judged(view, best)
+    return judged_best(view, evidence.now, _validated, partial(_judged, view))
 
 
 def _validated(trail: Row) -> bool:
     return bool(trail.get("LogFileValidationEnabled"))
 
 
-def _judged(view: View, trail: Row) -> Finding:
+def _judged(view: View, trail: Row, validated: bool) -> Finding:
     name, arn = trail["Name"], trail["TrailARN"]
-    if _validated(trail):
+    if validated:
         message = f"The files of the trail {name} are signed with digests"
         return passed(trail.origin, arn, message, observed="log file validation on", expected=EXPECTED)
     message = f"A changed or deleted file of the trail {name} would go unnoticed"

@@ -75,4 +75,5 @@ def cloudtrail_multi_region(view: View, parameters: Parameters, evidence: Eviden
                 facts={**change_facts(view, trail), "lacks": ", ".join(missing)},
             )
         else:
-            yield passed(trail.origin, arn, f"The trail {name} records every region", expected=EXPECTED)
+            message = f"The trail {name} records every region"
+            yield passed(trail.origin, arn, message, observed=EXPECTED, expected=EXPECTED)

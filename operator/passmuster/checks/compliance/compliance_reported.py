@@ -9,7 +9,7 @@ from passmuster.checks.declaration import Controls, check
 from passmuster.inventory.call import Call
 from passmuster.inventory.operations.config import PACK_COMPLIANCE, PACKS
 from passmuster.inventory.operations.securityhub import STANDARDS
-from passmuster.inventory.snapshot import Row, View, any_of, seen
+from passmuster.inventory.snapshot import Row, View, first_found, seen
 from passmuster.model.evidence import Evidence
 from passmuster.model.finding import Finding, failed, passed
 from passmuster.model.parameter import Kind, Parameter, Parameters, Stricter
@@ -19,7 +19,7 @@ REPORT_PLANS = Call(
     "backup",
     "ListReportPlans",
     items="ReportPlans",
-    keep=("ReportPlanArn", "ReportPlanName", "LastSuccessfulExecutionTime"),
+    keep=("ReportPlanName", "LastSuccessfulExecutionTime"),
 )
 AUDIT_MANAGER = Call("auditmanager", "GetAccountStatus", keep=("status",))
 ASSESSMENT_REPORTS = Call(
@@ -34,6 +34,8 @@ ASSESSMENT_REPORTS = Call(
 """Asked only where Audit Manager was set up: elsewhere it answers as if the role lacked a permission."""
 
 JUDGED = ("COMPLIANT", "NON_COMPLIANT")
+
+Report = tuple[Row | None, str]
 
 
 @check(
@@ -68,8 +70,9 @@ def compliance_reported(view: View, parameters: Parameters, evidence: Evidence) 
     """
     reports = _Reports(view, evidence, timedelta(days=parameters["maxAgeDays"]))
     expected = f"a compliance report of the last {parameters['maxAgeDays']} days"
-    if any_of(reports.own, reports.pack, reports.standard, reports.backup, reports.assessment):
-        row, what = reports.found, reports.name
+    found = first_found(reports.own, reports.pack, reports.standard, reports.backup, reports.assessment)
+    if found is not None:
+        row, what = found
         origin = row.origin if row is not None else view.origin(PACKS)
         yield passed(origin, view.account_id, f"There is a recent {what}", observed=what, expected=expected)
     else:
@@ -80,52 +83,48 @@ def compliance_reported(view: View, parameters: Parameters, evidence: Evidence) 
 
 
 class _Reports:
-    """The kinds of reports; what is found is remembered for the finding."""
+    """The kinds of reports: the row that tells of a recent one, if a row does, and what it is."""
 
     def __init__(self, view: View, evidence: Evidence, maximum: timedelta) -> None:
         self._view = view
         self._evidence = evidence
         self._maximum = maximum
-        self.found: Row | None = None
-        self.name = ""
 
-    def own(self) -> bool:
-        self.name = "readiness report in the evidence store"
-        return self._is_recent(self._evidence.report_stored_at)
+    def own(self) -> Report | None:
+        recent = self._is_recent(self._evidence.report_stored_at)
+        return (None, "readiness report in the evidence store") if recent else None
 
-    def pack(self) -> bool:
+    def pack(self) -> Report | None:
         return self._any(
             PACK_COMPLIANCE,
             lambda row: row.get("ConformancePackComplianceStatus") in JUDGED,
             lambda row: f"result of the conformance pack {row['ConformancePackName']}",
         )
 
-    def standard(self) -> bool:
+    def standard(self) -> Report | None:
         return self._any(
             STANDARDS,
             lambda row: row.get("StandardsStatus") == "READY",
             lambda row: f"score of the standard {_standard(row)}",
         )
 
-    def backup(self) -> bool:
+    def backup(self) -> Report | None:
         return self._any(
             REPORT_PLANS,
             lambda row: self._is_recent(row.get("LastSuccessfulExecutionTime")),
             lambda row: f"report of the backup report plan {row['ReportPlanName']}",
         )
 
-    def assessment(self) -> bool:
+    def assessment(self) -> Report | None:
         return self._any(
             ASSESSMENT_REPORTS,
             lambda row: row.get("status") == "COMPLETE" and self._is_recent(row.get("creationTime")),
             lambda row: f"assessment report {row.get('name') or row['id']}",
         )
 
-    def _any(self, call: Call, holds: Callable[[Row], bool], name: Callable[[Row], str]) -> bool:
+    def _any(self, call: Call, holds: Callable[[Row], bool], name: Callable[[Row], str]) -> Report | None:
         row = next((row for row in self._view.rows(call) if holds(row)), None)
-        if row is not None:
-            self.found, self.name = row, name(row)
-        return row is not None
+        return None if row is None else (row, name(row))
 
     def _is_recent(self, time: datetime | None) -> bool:
         return time is not None and self._evidence.now - time < self._maximum

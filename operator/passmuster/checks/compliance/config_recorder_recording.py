@@ -58,6 +58,7 @@ RECORDS_WELL = "its last status is SUCCESS"
             [],
             Stricter.MORE,
             "The resource types that must be recorded, such as AWS::EC2::Instance; none means all supported ones.",
+            empty_is_all=True,
         ),
     ),
     controls=Controls(

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator, Mapping
 
 from passmuster.checks.declaration import Controls, check
-from passmuster.inventory.operations.tagging import TAGGED, TAGGED_GLOBAL, short_name, tagged_resources, tags
+from passmuster.inventory.arn import short_name
+from passmuster.inventory.operations.tagging import KEYS, TAGGED, TAGGED_GLOBAL, tagged_resources, tags
 from passmuster.inventory.snapshot import View
 from passmuster.model.evidence import Evidence
 from passmuster.model.finding import Finding, failed, passed
@@ -27,14 +28,7 @@ NOT_LISTED = "resources that never had a tag are not listed by AWS and not count
     calls=(TAGGED, TAGGED_GLOBAL),
     nothing="AWS lists no resource that has or had a tag",
     parameters=(
-        Parameter(
-            "keys",
-            Kind.STRINGS,
-            ["Environment", "Project", "Owner"],
-            Stricter.MORE,
-            "The tag keys every resource must carry with a value; case counts.",
-            max_length=128,
-        ),
+        KEYS,
         Parameter(
             "minPercent",
             Kind.INTEGER,
@@ -50,6 +44,7 @@ NOT_LISTED = "resources that never had a tag are not listed by AWS and not count
             {},
             Stricter.MORE,
             "Regular expressions by tag key; a value in which its expression is not found does not count.",
+            expression=True,
         ),
     ),
     controls=Controls(

@@ -22,7 +22,8 @@ from passmuster.inventory.operations.organizations import (
     TAG_POLICIES,
     is_member,
 )
-from passmuster.inventory.snapshot import Row, View, all_of, any_of, first_of
+from passmuster.inventory.policy_documents import listed, statements
+from passmuster.inventory.snapshot import Row, View, all_of, first_found, first_of
 from passmuster.model.evidence import Evidence
 from passmuster.model.finding import Finding, failed, not_applicable, passed
 from passmuster.model.parameter import Kind, Parameter, Parameters, Stricter
@@ -46,6 +47,8 @@ EXPECTED = (
     "a tag policy that is enforced, an organization policy that denies creation without tags, a required-tags rule "
     "that repairs by itself, or a CloudFormation hook about tags"
 )
+
+Way = tuple[Row, str]
 
 
 @check(
@@ -92,9 +95,10 @@ def tags_enforced(view: View, parameters: Parameters, evidence: Evidence) -> Ite
     """
     ways = _Ways(view, parameters["enforcedFor"])
     account = view.account_id
-    if any_of(*ways.alternatives()):
-        origin = ways.found.origin if ways.found is not None else view.origin(ORGANIZATION)
-        yield passed(origin, account, f"Tags are enforced by {ways.name}", observed=ways.name, expected=EXPECTED)
+    found = first_found(*ways.alternatives())
+    if found is not None:
+        row, name = found
+        yield passed(row.origin, account, f"Tags are enforced by {name}", observed=name, expected=EXPECTED)
     elif is_member(view) and view.payer is None:
         message = (
             "Nothing in this member account enforces tags; name the account that manages its organization with "
@@ -112,15 +116,13 @@ def tags_enforced(view: View, parameters: Parameters, evidence: Evidence) -> Ite
 
 
 class _Ways:
-    """The alternatives; the first that holds is remembered for the finding."""
+    """The alternatives: the row that tells of one that holds, and its name."""
 
     def __init__(self, view: View, types: list[str]) -> None:
         self._view = view
         self._types = types
-        self.found: Row | None = None
-        self.name = ""
 
-    def alternatives(self) -> Iterator[Callable[[], bool]]:
+    def alternatives(self) -> Iterator[Callable[[], Way | None]]:
         yield self.effective
         yield partial(self._in_every_region, self._rule, "a required-tags rule that repairs by itself")
         yield partial(self._in_every_region, self._hook, "a CloudFormation hook about tags")
@@ -131,15 +133,15 @@ class _Ways:
         ):
             yield partial(self._attached, kind, enforces)
 
-    def effective(self) -> bool:
+    def effective(self) -> Way | None:
         row = self._view.row(EFFECTIVE_TAG_POLICY)
-        return row is not None and _is_enforced(row, self._types) and self._note(row, "the effective tag policy")
+        return (row, "the effective tag policy") if row is not None and _is_enforced(row, self._types) else None
 
-    def _attached(self, kind: Call, enforces: Callable[[Row, list[str]], bool]) -> bool:
-        """Whether the organization has such a policy attached; a member cannot know, its payer can."""
+    def _attached(self, kind: Call, enforces: Callable[[Row, list[str]], bool]) -> Way | None:
+        """Such a policy that the organization has attached; a member cannot know, its payer can."""
         view = self._view.payer if is_member(self._view) else self._view
         if view is None:
-            return False
+            return None
         policy = first_of(
             view.rows(kind),
             lambda policy: all_of(
@@ -147,9 +149,9 @@ class _Ways:
                 lambda: any(True for _ in view.rows(POLICY_TARGETS[kind], policy)),
             ),
         )
-        return policy is not None and self._note(policy, f"the organization's policy {policy['Name']}")
+        return None if policy is None else (policy, f"the organization's policy {policy['Name']}")
 
-    def _in_every_region(self, question: Callable[[str], Row | None], name: str) -> bool:
+    def _in_every_region(self, question: Callable[[str], Row | None], name: str) -> Way | None:
         found: list[Row] = []
 
         def holds(region: str) -> bool:
@@ -158,7 +160,7 @@ class _Ways:
                 found.append(row)
             return row is not None
 
-        return all_of(*(partial(holds, region) for region in self._view.regions)) and self._note(found[0], name)
+        return (found[0], name) if all_of(*(partial(holds, region) for region in self._view.regions)) else None
 
     def _rule(self, region: str) -> Row | None:
         rules = (row for row in self._view.rows(RULES) if row.region == region)
@@ -171,10 +173,6 @@ class _Ways:
     def _hook(self, region: str) -> Row | None:
         hooks = (row for row in self._view.rows(HOOKS) if row.region == region)
         return next((row for row in hooks if ABOUT_TAGS.search(str(row.get("TypeName")))), None)
-
-    def _note(self, row: Row, name: str) -> bool:
-        self.found, self.name = row, name
-        return True
 
 
 def _is_enforced(policy: Row, types: list[str]) -> bool:
@@ -197,11 +195,8 @@ def _names(enforced: str, wanted: str) -> bool:
 
 
 def _denies_untagged(policy: Row, types: list[str]) -> bool:
-    statements = json.loads(policy.get("Content") or "{}").get("Statement") or []
-    statements = [statements] if isinstance(statements, Mapping) else statements
-    denied = [
-        action.lower() for one in statements if _is_about_tags(one) for action in _values(one.get("Action")) if action
-    ]
+    found = (one for one in statements(json.loads(policy.get("Content") or "{}")) if _is_about_tags(one))
+    denied = [action.lower() for one in found for action in listed(one.get("Action")) if action]
     return bool(denied) and all(any(fnmatchcase(_creation(one), action) for action in denied) for one in types)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from passmuster.checks.declaration import Controls, check
 from passmuster.inventory.call import Call, DaysAgo, Where
@@ -15,6 +15,7 @@ from passmuster.inventory.operations.budgets import (
     TOPIC_SUBSCRIPTIONS,
     watches_cost,
 )
+from passmuster.inventory.operations.ce import PRICE, WEEK
 from passmuster.inventory.operations.cloudwatch import METRIC_ALARMS
 from passmuster.inventory.snapshot import Row, View, any_of, first_of, unmet
 from passmuster.model.evidence import Evidence
@@ -49,8 +50,8 @@ COSTS = Call(
     },
     keep="{Days: length(ResultsByTime || `[]`)}",
     absent=("DataUnavailableException",),
-    billed=0.01,
-    freshness=timedelta(days=7),
+    billed=PRICE,
+    freshness=WEEK,
 )
 """Asked to learn whether Cost Explorer answers at all; no amount is kept."""
 

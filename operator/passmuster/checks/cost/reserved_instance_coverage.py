@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
 from functools import partial
 
 from passmuster.checks.declaration import Controls, check
-from passmuster.inventory.call import Call, DaysAgo
+from passmuster.inventory.call import Call
+from passmuster.inventory.operations.ce import LAST_MONTH, PRICE, PROMISE, WEEK
 from passmuster.inventory.snapshot import View, any_of, seen
 from passmuster.model.evidence import Evidence
 from passmuster.model.finding import Finding, failed, passed
@@ -23,7 +23,6 @@ SERVICES = {
 STEADY_HOURS = 504
 """70 percent of the hours of 30 days."""
 
-WEEK = timedelta(days=7)
 _HOURS = "(Total || CoveragesByTime[0].Total).CoverageHours"
 _SUMMARIES = "Recommendations[].to_number(RecommendationSummary.TotalEstimatedMonthlySavingsAmount)"
 _DETAILS = "Recommendations[].RecommendationDetails[].to_number(EstimatedMonthlySavingsAmount)"
@@ -35,13 +34,13 @@ def _coverage(service: str) -> Call:
         "ce",
         "GetReservationCoverage",
         args={
-            "TimePeriod": {"Start": DaysAgo(31), "End": DaysAgo(1)},
+            "TimePeriod": LAST_MONTH,
             "Filter": {"Dimensions": {"Key": "SERVICE", "Values": [service]}},
         },
         keep=f"{{Hours: to_number({_HOURS}.TotalRunningHours) || `0`, "
         f"Reserved: to_number({_HOURS}.ReservedHours) || `0`}}",
         absent=("DataUnavailableException",),
-        billed=0.01,
+        billed=PRICE,
         freshness=WEEK,
     )
 
@@ -54,10 +53,10 @@ def _recommendation(service: str, coverage: Call) -> Call:
         each=coverage,
         over=f"Hours >= `{STEADY_HOURS}`",
         param={"Service": f"'{service}'"},
-        args={"LookbackPeriodInDays": "THIRTY_DAYS", "TermInYears": "ONE_YEAR", "PaymentOption": "NO_UPFRONT"},
+        args=PROMISE,
         keep=f"{{Saving: max([sum({_SUMMARIES} || `[]`), sum({_DETAILS} || `[]`)]), "
         "Currency: Recommendations[0].RecommendationSummary.CurrencyCode}",
-        billed=0.01,
+        billed=PRICE,
         freshness=WEEK,
     )
 

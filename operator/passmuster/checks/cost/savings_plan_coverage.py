@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import date, timedelta
+from datetime import date
 from functools import partial
 
 from passmuster.checks.declaration import Controls, check
-from passmuster.inventory.call import Call, DaysAgo
+from passmuster.inventory.call import Call
+from passmuster.inventory.operations.ce import LAST_MONTH, PRICE, PROMISE, WEEK
 from passmuster.inventory.snapshot import Row, View, any_of, seen
 from passmuster.model.evidence import Evidence
 from passmuster.model.finding import Finding, failed, passed
@@ -23,12 +24,11 @@ COMPUTING = [
 STEADY_DAYS = 21
 """70 percent of 30 days."""
 
-WEEK = timedelta(days=7)
 COVERAGE = Call(
     "ce",
     "GetSavingsPlansCoverage",
     args={
-        "TimePeriod": {"Start": DaysAgo(31), "End": DaysAgo(1)},
+        "TimePeriod": LAST_MONTH,
         "Granularity": "DAILY",
         "Filter": {"Dimensions": {"Key": "SERVICE", "Values": COMPUTING}},
     },
@@ -36,7 +36,7 @@ COVERAGE = Call(
     keep="{Start: TimePeriod.Start, End: TimePeriod.End, Total: to_number(Coverage.TotalCost) || `0`, "
     "Covered: to_number(Coverage.SpendCoveredBySavingsPlans) || `0`}",
     absent=("DataUnavailableException",),
-    billed=0.01,
+    billed=PRICE,
     freshness=WEEK,
 )
 """What a savings plan could cover, day by day; reserved instances are left out by Cost Explorer."""
@@ -52,11 +52,11 @@ def _recommendation(kind: str) -> Call:
         each=COVERAGE,
         over="Total > `0`",
         param={"SavingsPlansType": f"'{kind}'"},
-        args={"LookbackPeriodInDays": "THIRTY_DAYS", "TermInYears": "ONE_YEAR", "PaymentOption": "NO_UPFRONT"},
+        args=PROMISE,
         keep=f"{{Saving: max([to_number({_ADVICE}.{_ADVICE}Summary.EstimatedMonthlySavingsAmount) || `0`, "
         f"sum({_ADVICE}.{_ADVICE}Details[].to_number(EstimatedMonthlySavingsAmount) || `[]`)]), "
         f"Currency: {_ADVICE}.{_ADVICE}Summary.CurrencyCode}}",
-        billed=0.01,
+        billed=PRICE,
         freshness=WEEK,
     )
 

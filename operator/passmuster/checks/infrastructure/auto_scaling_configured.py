@@ -9,7 +9,7 @@ from passmuster.checks.declaration import Controls, check
 from passmuster.inventory.call import Call
 from passmuster.inventory.operations.autoscaling import GROUPS, POLICIES
 from passmuster.inventory.operations.dynamodb import TABLE
-from passmuster.inventory.operations.ecs import SERVICES
+from passmuster.inventory.operations.ecs import SERVICES, cluster_of
 from passmuster.inventory.operations.lambda_ import FUNCTIONS
 from passmuster.inventory.operations.rds import DB_CLUSTERS, DB_INSTANCES, is_aurora, is_changing, is_going, status
 from passmuster.inventory.snapshot import Row, View, seen, unmet
@@ -87,9 +87,9 @@ def auto_scaling_configured(view: View, parameters: Parameters, evidence: Eviden
     A running service, an Auto Scaling group, both dimensions of a provisioned table, the readers of an Aurora cluster
     and a function's provisioned concurrency need room between minimum and maximum, and a policy that follows the load:
     target tracking or steps, for groups also simple and predictive scaling. A schedule alone is no policy, and equal
-    bounds fail even on purpose. Scaling that is suspended passes with a warning. Not judged are daemons, services
-    scaled to zero or deployed by an external controller, which cannot scale, groups that may not run anything, tables
-    on demand, clusters without a reader or whose members are all serverless, and functions on demand.
+    bounds fail even on purpose. Scaling that is suspended passes with a warning. Not judged are daemons, services that
+    are scaled to zero and are no scalable target, or that an external controller deploys, groups that may not run
+    anything, tables on demand, clusters without a reader or of serverless members only, and functions on demand.
     """
     for subjects in (_services, _groups, _tables, _clusters, _functions):
         with view.judging(view.account_id):
@@ -185,14 +185,14 @@ def _services(view: View) -> Iterator[Finding]:
     for service in view.rows(SERVICES):
         external = (service.get("deploymentController") or {}).get("type") == "EXTERNAL"
         daemon = service.get("schedulingStrategy") == "DAEMON"
-        if service.get("status") != "ACTIVE" or external or daemon or not service.get("desiredCount"):
+        if service.get("status") != "ACTIVE" or external or daemon:
             continue
-        arn, name = service["serviceArn"], service["serviceName"]
-        cluster = str(service.get("clusterArn") or service.asked("cluster")).rpartition("/")[2]
+        arn, name, count = service["serviceArn"], service["serviceName"], service.get("desiredCount") or 0
+        resource = f"service/{cluster_of(service)}/{name}"
         with view.judging(arn, service.region):
-            resource = f"service/{cluster}/{name}"
-            capacities = {"ecs:service:DesiredCount": service["desiredCount"]}
-            yield _scalable(view, service, arn, f"service {name}", resource, capacities)
+            if count or any(target.get("ResourceId") == resource for target in view.rows(TARGETS["ecs"])):
+                capacities = {"ecs:service:DesiredCount": count}
+                yield _scalable(view, service, arn, f"service {name}", resource, capacities)
 
 
 def _groups(view: View) -> Iterator[Finding]:

@@ -40,7 +40,8 @@ HEALTHY, ATTACHED, PROTECTED = "a healthy target", "a load balancer", "deletion 
             Kind.STRINGS,
             [],
             Stricter.MORE,
-            "Name patterns of ECS services and Auto Scaling groups that must have a load balancer.",
+            "Regular expressions; a service or group whose name matches one must have a load balancer.",
+            expression=True,
         ),
     ),
     controls=Controls(
@@ -94,7 +95,8 @@ def _balancer(view: View, balancer: Row) -> Finding:
     lax = balancer.get("Type") == "application" and not drops
     warnings = (f"the load balancer {name} passes invalid header fields on",) if lax else ()
     message = f"The load balancer {name} has a healthy target"
-    return passed(balancer.origin, arn, message, expected=EXPECTED, warnings=warnings)
+    observed = ", ".join(conditions)
+    return passed(balancer.origin, arn, message, observed=observed, expected=EXPECTED, warnings=warnings)
 
 
 def _has_healthy(view: View, balancer: str) -> bool:
@@ -164,7 +166,7 @@ def _workload(
             )
         else:
             message = f"The {name} has a load balancer with a healthy target"
-            yield passed(row.origin, arn, message, expected=EXPECTED)
+            yield passed(row.origin, arn, message, observed=f"{ATTACHED}, {HEALTHY}", expected=EXPECTED)
 
 
 def _conditions(view: View, arns: set[str]) -> dict[str, Callable[[], bool]]:

@@ -8,12 +8,12 @@ from functools import partial
 from passmuster.checks.declaration import Controls, check
 from passmuster.inventory.operations.autoscaling import GROUPS
 from passmuster.inventory.operations.ec2 import SUBNETS
-from passmuster.inventory.operations.ecs import SERVICES, subnets
+from passmuster.inventory.operations.ecs import SERVICES, cluster_of, subnets
 from passmuster.inventory.operations.efs import FILE_SYSTEMS
 from passmuster.inventory.operations.elasticache import REPLICATION_GROUPS
 from passmuster.inventory.operations.elbv2 import LOAD_BALANCERS
 from passmuster.inventory.operations.endpoints import state
-from passmuster.inventory.operations.rds import DB_CLUSTERS, DB_INSTANCES, is_changing, is_going, status
+from passmuster.inventory.operations.rds import DB_CLUSTERS, DB_INSTANCES, is_changing, is_going, is_replica, status
 from passmuster.inventory.snapshot import Row, View, unmet
 from passmuster.model.evidence import Evidence
 from passmuster.model.finding import Finding, failed, passed, unknown
@@ -58,9 +58,9 @@ def multi_az_deployment(view: View, parameters: Parameters, evidence: Evidence) 
     are judged by their cluster, which needs members in two zones: serverless capacity, the storage's own copies and a
     replica elsewhere do not count. Application and network load balancers, internal ones too, must be enabled in two
     zones; where their targets are is not judged here. A group needs two zones and a minimum of two instances; one that
-    runs none is not judged. A service needs subnets in two zones and two tasks; daemons and services scaled to zero are
-    not judged, and a service without subnets of its own is judged by its number of tasks, since its instances' group
-    has the zones. Replication groups must be Multi-AZ, and file systems must not be One Zone.
+    may not run any is not judged. A service needs subnets in two zones and two tasks; daemons and services scaled to
+    zero are not judged, and a service without subnets of its own is judged by its number of tasks, since its instances'
+    group has the zones. Replication groups must be Multi-AZ, and file systems must not be One Zone.
     """
     for subjects in (_instances, _clusters, _balancers, _groups, _services, _caches, _file_systems):
         with view.judging(view.account_id):
@@ -92,7 +92,7 @@ def _listed(zones: set[str]) -> str:
 def _instances(view: View) -> Iterator[Finding]:
     for instance in view.rows(DB_INSTANCES):
         arn, name = instance["DBInstanceArn"], f"database {instance['DBInstanceIdentifier']}"
-        if _is_replica(instance) or instance.get("DBClusterIdentifier") or is_going(instance):
+        if is_replica(instance) or instance.get("DBClusterIdentifier") or is_going(instance):
             continue
         if is_changing(instance):
             yield _in_transit(instance, arn, name, status(instance))
@@ -102,19 +102,10 @@ def _instances(view: View) -> Iterator[Finding]:
             yield _judged(instance, arn, name, [] if multi else [MULTI_AZ], f"Multi-AZ: {multi}", MULTI_AZ, facts)
 
 
-def _is_replica(database: Row) -> bool:
-    sources = (
-        "ReadReplicaSourceDBInstanceIdentifier",
-        "ReadReplicaSourceDBClusterIdentifier",
-        "ReplicationSourceIdentifier",
-    )
-    return any(database.get(source) for source in sources)
-
-
 def _clusters(view: View) -> Iterator[Finding]:
     for cluster in view.rows(DB_CLUSTERS):
         arn, name = cluster["DBClusterArn"], f"database cluster {cluster['DBClusterIdentifier']}"
-        if _is_replica(cluster) or is_going(cluster):
+        if is_replica(cluster) or is_going(cluster):
             continue
         if is_changing(cluster):
             yield _in_transit(cluster, arn, name, status(cluster))
@@ -162,7 +153,7 @@ def _balancers(view: View) -> Iterator[Finding]:
 
 def _groups(view: View) -> Iterator[Finding]:
     for group in view.rows(GROUPS):
-        if group.get("Status") or not group.get("DesiredCapacity"):
+        if group.get("Status") or not group.get("MaxSize"):
             continue
         zones, least = set(group.get("AvailabilityZones") or ()), group.get("MinSize") or 0
         yield _judged(
@@ -186,8 +177,7 @@ def _services(view: View) -> Iterator[Finding]:
             own = subnets(service)
             wrong = unmet({"two tasks": partial(_two, count), TWO_ZONES: partial(_spread, view, own)})
             observed = f"desired count {count}, {len(own) or 'no'} subnets of its own"
-            cluster = str(service.get("clusterArn") or service.asked("cluster")).rpartition("/")[2]
-            facts = {"kind": "service", "ClusterName": cluster, "ServiceName": service["serviceName"]}
+            facts = {"kind": "service", "ClusterName": cluster_of(service), "ServiceName": service["serviceName"]}
             yield _judged(service, arn, name, wrong, observed, f"{TWO_ZONES}, two tasks", facts)
 
 

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 
 from passmuster.checks.declaration import Controls, check
+from passmuster.inventory.arn import region_in
 from passmuster.inventory.call import Call
 from passmuster.inventory.operations.arc_region_switch import PLANS
-from passmuster.inventory.operations.backup import BACKUP_PLAN, COPIES_KEPT, COPY_JOBS, rules
+from passmuster.inventory.operations.backup import BACKUP_PLAN, COPIES_KEPT, COPY_JOBS, copied_to
 from passmuster.inventory.operations.cloudfront import DISTRIBUTIONS
 from passmuster.inventory.operations.dynamodb import TABLE
 from passmuster.inventory.operations.elbv2 import LOAD_BALANCERS
@@ -18,8 +19,16 @@ from passmuster.inventory.operations.endpoints import state, target
 from passmuster.inventory.operations.globalaccelerator import ACCELERATORS, ENDPOINT_GROUPS, LISTENERS
 from passmuster.inventory.operations.rds import DB_CLUSTERS, DB_INSTANCES, GLOBAL_CLUSTERS, is_going
 from passmuster.inventory.operations.route53 import HOSTED_ZONES, RECORD_SETS
-from passmuster.inventory.operations.s3 import BUCKET_REPLICATION, BUCKET_VERSIONING, BUCKETS
-from passmuster.inventory.snapshot import Row, View, all_of, any_of, first_of, unmet
+from passmuster.inventory.operations.s3 import (
+    BUCKET_LOCATION,
+    BUCKET_REPLICATION,
+    BUCKET_VERSIONING,
+    BUCKETS,
+    is_versioned,
+    located,
+    replicated_to,
+)
+from passmuster.inventory.snapshot import Row, View, all_of, any_of, first_of, seen, unmet
 from passmuster.model.evidence import Evidence
 from passmuster.model.finding import Finding, failed, not_applicable, passed, unknown
 from passmuster.model.parameter import Parameters
@@ -43,6 +52,7 @@ LIVE = (None, "ACTIVE", "UPDATING")
         GLOBAL_CLUSTERS,
         TABLE,
         BUCKETS,
+        BUCKET_LOCATION,
         BUCKET_REPLICATION,
         BUCKET_VERSIONING,
         BACKUP_PLAN,
@@ -145,32 +155,28 @@ class _Second:
 
     def _has_bucket(self, home: str) -> bool:
         """Whether a bucket elsewhere is replicated to one with that home; empty for one of another account."""
-        buckets = list(self._view.rows(BUCKETS))
-        homes = {bucket["Name"]: str(bucket.get("BucketRegion") or "") for bucket in buckets}
-        sources = [bucket for bucket in buckets if homes[bucket["Name"]] not in ("", self._region)]
-        return any_of(*(partial(self._is_copied, bucket, homes, home) for bucket in sources))
+        buckets = seen(located(self._view))
+        homes = {bucket["Name"]: place for bucket, place in buckets}
+        sources = [bucket for bucket, place in buckets if place != self._region]
+        copied = (partial(self._is_copied, bucket, homes, home) for bucket in sources)
+        return any_of(*copied, lambda: any(False for _ in located(self._view)))
 
     def _is_copied(self, bucket: Row, homes: dict[str, str], home: str) -> bool:
-        rules_of, versions = self._view.rows(BUCKET_REPLICATION, bucket), self._view.rows(BUCKET_VERSIONING, bucket)
         return all_of(
-            lambda: any(
-                rule.get("Status") == "Enabled" and homes.get(str(rule.get("Bucket")).rpartition(":")[2], "") == home
-                for rule in rules_of
-            ),
-            lambda: any(row.get("Status") == "Enabled" for row in versions),
+            lambda: any(homes.get(other, "") == home for other in replicated_to(self._view, bucket)),
+            lambda: is_versioned(self._view, bucket),
         )
 
     def _has_copy(self) -> bool:
         """A copy by AWS Backup: a rule that copies here, and a copy that it completed."""
         return all_of(
             lambda: any(
-                self._spans([plan.region, _region(action.get("DestinationBackupVaultArn"))])
+                self._spans([plan.region, region_in(vault)])
                 for plan in self._view.rows(BACKUP_PLAN)
-                for rule in rules(plan)
-                for action in rule.get("CopyActions") or ()
+                for vault in copied_to(plan)
             ),
             lambda: any(
-                self._spans([job.region, _region(job.get("DestinationBackupVaultArn"))])
+                self._spans([job.region, region_in(job.get("DestinationBackupVaultArn"))])
                 and job.get("State") in (None, "COMPLETED")
                 and (job.get("CompletionDate") is None or job["CompletionDate"] > self._since)
                 for job in self._view.rows(COPY_JOBS)
@@ -213,20 +219,14 @@ class _Second:
         return region in ("", self._region)
 
 
-def _region(arn: str | None) -> str:
-    """The region in an ARN; empty for a plain name, which means the same region."""
-    parts = str(arn or "").split(":", 5)
-    return parts[3] if len(parts) == 6 else ""
-
-
 def _places(database: Row) -> Iterator[list[str]]:
     """The pairs of regions that a database connects with its source, a replica or the copy of its backups."""
     source = database.get("ReadReplicaSourceDBInstanceIdentifier") or database.get("ReplicationSourceIdentifier")
     replicas = database.get("ReadReplicaDBInstanceIdentifiers") or database.get("ReadReplicaIdentifiers") or ()
     backups = database.get("DBInstanceAutomatedBackupsReplications") or ()
     for arn in (source, *replicas, *(one.get("DBInstanceAutomatedBackupsArn") for one in backups)):
-        yield [database.region, _region(arn)]
-    yield [_region(member.get("DBClusterArn")) for member in database.get("Members") or ()]
+        yield [database.region, region_in(arn)]
+    yield [region_in(member.get("DBClusterArn")) for member in database.get("Members") or ()]
 
 
 def _regions_of_table(table: Row) -> list[str]:

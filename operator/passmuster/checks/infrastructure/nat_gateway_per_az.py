@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from passmuster.checks.declaration import Controls, check
-from passmuster.inventory.operations.ec2 import NAT_GATEWAYS, ROUTE_TABLES, SUBNETS, route_table_of
+from passmuster.inventory.operations.ec2 import (
+    NAT_GATEWAYS,
+    ROUTE_TABLES,
+    SUBNETS,
+    destination,
+    leads_out,
+    route_table_of,
+)
 from passmuster.inventory.snapshot import Row, View, seen
 from passmuster.model.evidence import Evidence
 from passmuster.model.finding import Finding, failed, passed, unknown
@@ -63,10 +69,7 @@ class _Network:
     def is_public(self, subnet: Row) -> bool:
         """Whether the subnet has a default route to an internet gateway."""
         table = route_table_of(subnet, self.tables)
-        return table is not None and any(
-            _destination(route) in ("0.0.0.0/0", "::/0") and str(route.get("GatewayId") or "").startswith("igw-")
-            for route in table.get("Routes") or ()
-        )
+        return table is not None and leads_out(table)
 
     def egress(self, subnet: Row) -> tuple[Row | None, list[dict[str, Any]]]:
         """The route table of a private subnet and those of its default routes that are judged."""
@@ -74,7 +77,7 @@ class _Network:
         if table is None or self.is_public(subnet):
             return table, []
         return table, [
-            route for route in table.get("Routes") or () if _destination(route) in DEFAULTS and _judged(route)
+            route for route in table.get("Routes") or () if destination(route) in DEFAULTS and _judged(route)
         ]
 
     def zones(self, table: Row) -> set[str | None]:
@@ -88,15 +91,9 @@ class _Network:
 
     def public_subnet(self, subnet: Row) -> str | None:
         """A public subnet in the same network and zone, where a NAT gateway could be."""
-        by_zone: dict[tuple[Any, Any], list[str]] = defaultdict(list)
-        for other in self.subnets.values():
-            if self.is_public(other):
-                by_zone[other["VpcId"], other.get("AvailabilityZone")].append(other["SubnetId"])
-        return min(by_zone[subnet["VpcId"], subnet.get("AvailabilityZone")], default=None)
-
-
-def _destination(route: dict[str, Any]) -> str | None:
-    return route.get("DestinationCidrBlock") or route.get("DestinationIpv6CidrBlock")
+        place = (subnet["VpcId"], subnet.get("AvailabilityZone"))
+        here = (one for one in self.subnets.values() if (one["VpcId"], one.get("AvailabilityZone")) == place)
+        return min((str(one["SubnetId"]) for one in here if self.is_public(one)), default=None)
 
 
 def _judged(route: dict[str, Any]) -> bool:
@@ -109,14 +106,9 @@ def _subnet(view: View, network: _Network, subnet: Row, arn: str) -> Iterator[Fi
     if table is None or not routes:
         return
     name = f"private subnet {subnet['SubnetId']} in {subnet.get('AvailabilityZone')}"
-    seen = []
-    for route in routes:
-        observed, fault = _way(view, network, subnet, route)
-        if fault is Reason.IN_TRANSIT:
-            message = f"The NAT gateway of the {name} is being created"
-            yield unknown(table.origin, arn, message, Reason.IN_TRANSIT, observed=observed, expected=EXPECTED)
-            return
-        if fault is not None:
+    ways = [(route, *_way(view, network, subnet, route)) for route in routes]
+    for route, observed, fault in ways:
+        if fault is not None and fault is not Reason.IN_TRANSIT:
             yield failed(
                 table.origin,
                 arn,
@@ -126,8 +118,11 @@ def _subnet(view: View, network: _Network, subnet: Row, arn: str) -> Iterator[Fi
                 facts=_facts(view, network, subnet, table, route),
             )
             return
-        seen.append(observed)
-    observed = ", ".join(dict.fromkeys(seen))
+    observed = ", ".join(dict.fromkeys(way for _, way, _ in ways))
+    if any(fault is Reason.IN_TRANSIT for _, _, fault in ways):
+        message = f"The NAT gateway of the {name} is being created"
+        yield unknown(table.origin, arn, message, Reason.IN_TRANSIT, observed=observed, expected=EXPECTED)
+        return
     message = f"The {name} reaches the internet by {observed}"
     yield passed(table.origin, arn, message, observed=observed, expected=EXPECTED)
 
@@ -173,7 +168,7 @@ def _facts(view: View, network: _Network, subnet: Row, table: Row, route: dict[s
         "subnetId": subnet["SubnetId"],
         "availabilityZone": subnet.get("AvailabilityZone"),
         "routeTableId": table["RouteTableId"],
-        "destination": _destination(route),
+        "destination": destination(route),
         "natGatewayId": route.get("NatGatewayId"),
         "publicSubnetId": public,
         "ownGatewayId": own,

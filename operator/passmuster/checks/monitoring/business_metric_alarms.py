@@ -6,9 +6,16 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 
 from passmuster.checks.declaration import Controls, check
-from passmuster.inventory.call import Call, TimeAgo
-from passmuster.inventory.operations.cloudwatch import COMPOSITE_ALARMS, METRIC_ALARMS, NAMED, alarm_topic, metrics_of
-from passmuster.inventory.snapshot import Row, View, first_of, unmet
+from passmuster.inventory.call import UP_TO_NOW, Call, TimeAgo
+from passmuster.inventory.operations.cloudwatch import (
+    COMPOSITE_ALARMS,
+    METRIC_ALARMS,
+    NAMED,
+    acts,
+    alarm_topic,
+    metrics_of,
+)
+from passmuster.inventory.snapshot import Row, View, first_found, first_of, unmet
 from passmuster.model.evidence import Evidence
 from passmuster.model.finding import Finding, failed, not_applicable, passed, unknown
 from passmuster.model.parameter import Kind, Parameter, Parameters, Stricter
@@ -22,7 +29,7 @@ DATA = Call(
     "GetMetricData",
     each=METRIC_ALARMS,
     over=f"[[@][?MetricName].{_OWN}, {_PARTS}.{_OWN}][][] | [?Namespace && !starts_with(Namespace, 'AWS/')]",
-    args={"StartTime": TimeAgo(FRESH), "EndTime": TimeAgo(timedelta(0))},
+    args={"StartTime": TimeAgo(FRESH), "EndTime": UP_TO_NOW},
     param={
         "MetricDataQueries": "[{Id: 'recent', MetricStat: {Period: `300`, Stat: 'SampleCount', Metric: value}}]",
     },
@@ -86,13 +93,12 @@ def business_metric_alarms(view: View, parameters: Parameters, evidence: Evidenc
 
 def _judged(view: View, metric: tuple[str, str], now: datetime) -> Finding:
     resource, name = "/".join(metric), f"business metric {metric[1]}"
-    ways: dict[str, Callable[[], Row | None]] = {
-        "alarm": lambda: first_of(_alarms(view, metric), lambda alarm: not unmet(_conditions(view, alarm, metric))),
-        "service level objective": lambda: view.row(OBJECTIVES),
-    }
-    way = first_of(ways, lambda way: ways[way]() is not None)
-    watching = ways[way]() if way is not None else None
+    watching = first_found(
+        lambda: first_of(_alarms(view, metric), lambda alarm: not unmet(_conditions(view, alarm, metric))),
+        lambda: view.row(OBJECTIVES),
+    )
     if watching is not None:
+        way = "service level objective" if watching.call == OBJECTIVES else "alarm"
         watcher = str(watching.get("AlarmName") or watching.get("Name"))
         message = f"The {way} {watcher} watches the {name}"
         return passed(watching.origin, resource, message, observed=f"{way} {watcher}", expected=EXPECTED)
@@ -137,7 +143,7 @@ def _asked(row: Row) -> tuple[str, str]:
 
 def _tells(view: View, alarm: Row, below: frozenset[str]) -> bool:
     """Whether the alarm, or a composite alarm that fires with it, does anything when it goes off."""
-    if alarm.get("ActionsEnabled", True) and alarm.get("AlarmActions"):
+    if acts(alarm):
         return True
     below |= {alarm["AlarmName"]}
     above = (one for one in view.rows(COMPOSITE_ALARMS) if one["AlarmName"] not in below and _fires_with(one, alarm))

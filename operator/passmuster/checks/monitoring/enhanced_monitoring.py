@@ -58,12 +58,13 @@ def enhanced_monitoring(view: View, parameters: Parameters, evidence: Evidence) 
     Each instance is judged, members of clusters and read replicas included: an interval above zero, at most the
     policy's, and a role that may write the metrics.
     """
+    writer = _writer(view)
     for database in view.rows(DB_INSTANCES):
         if is_rds(database) and not is_going(database):
-            yield _instance(view, database, parameters["maxIntervalSeconds"])
+            yield _instance(database, parameters["maxIntervalSeconds"], writer)
 
 
-def _instance(view: View, database: Row, longest: int) -> Finding:
+def _instance(database: Row, longest: int, writer: str) -> Finding:
     arn, name = database["DBInstanceArn"], f"database {database['DBInstanceIdentifier']}"
     interval, role = database.get("MonitoringInterval") or 0, database.get("MonitoringRoleArn")
     expected = f"an interval of 1 to {longest} s and a monitoring role"
@@ -75,14 +76,14 @@ def _instance(view: View, database: Row, longest: int) -> Finding:
         message = f"The {name} reports every {interval} s"
         return passed(database.origin, arn, message, observed=observed, expected=expected)
     why = "does not report" if interval == 0 else "has no monitoring role" if not role else "reports too seldom"
-    writer = _writer(view, database)
-    facts = {"DBInstanceIdentifier": database["DBInstanceIdentifier"], "missing": "" if writer else "role"}
-    facts |= {"MonitoringRoleArn": writer, "Interval": str(max(i for i in INTERVALS if i <= longest))}
+    known = str(role or writer)
+    facts = {"DBInstanceIdentifier": database["DBInstanceIdentifier"], "missing": "" if known else "role"}
+    facts |= {"MonitoringRoleArn": known, "Interval": str(max(i for i in INTERVALS if i <= longest))}
     return failed(database.origin, arn, f"The {name} {why}", observed=observed, expected=expected, facts=facts)
 
 
-def _writer(view: View, database: Row) -> str:
-    """A role that may write the metrics: the instance's own, that of another instance, or ours; "" as far as known."""
+def _writer(view: View) -> str:
+    """A role that may write the metrics: that of some instance, or ours; "" as far as known."""
     used = [str(row["MonitoringRoleArn"]) for row in seen(view.rows(DB_INSTANCES)) if row.get("MonitoringRoleArn")]
     made = [str(row["Arn"]) for row in seen(view.rows(WRITER))]
-    return str(database.get("MonitoringRoleArn") or next(iter([*sorted(used), *made]), ""))
+    return next(iter([*sorted(used), *made]), "")

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from datetime import datetime, timedelta
 from functools import cache, cached_property, partial
 
 from passmuster.checks.declaration import Controls, check
 from passmuster.inventory.call import Call
 from passmuster.inventory.operations.cloudwatch import ALARM_TOPICS, COMPOSITE_ALARMS, METRIC_ALARMS, NAMED, metrics_of
-from passmuster.inventory.operations.ecs import CLUSTER_SETTINGS, SERVICES, target_groups
-from passmuster.inventory.operations.elbv2 import LOAD_BALANCERS, TARGET_GROUPS
+from passmuster.inventory.operations.ecs import CLUSTER_SETTINGS, SERVICES, cluster_of, target_groups
+from passmuster.inventory.operations.elbv2 import LOAD_BALANCERS, TARGET_GROUPS, served_groups
 from passmuster.inventory.operations.lambda_ import FUNCTIONS
 from passmuster.inventory.operations.rds import (
     DB_CLUSTERS,
@@ -26,6 +26,7 @@ from passmuster.inventory.operations.rds import (
 )
 from passmuster.inventory.operations.sns import ALARM_TOPIC_SUBSCRIPTIONS, TOPICS
 from passmuster.inventory.operations.sqs import QUEUE_ATTRIBUTES, QUEUES
+from passmuster.inventory.operations.synthetics import CANARY_FUNCTION
 from passmuster.inventory.snapshot import Row, View, any_of, first_of, seen, unmet
 from passmuster.model.evidence import Evidence
 from passmuster.model.finding import Finding, failed, passed, unknown
@@ -92,6 +93,7 @@ def golden_signal_alarms(view: View, parameters: Parameters, evidence: Evidence)
     healthy hosts; RDS: CPU, free storage (Aurora: local storage), connections, by instance or by its cluster; ECS
     service: CPU, memory, the healthy hosts of its target group where it has one, and running tasks where Container
     Insights is on; function: errors, throttles; dead-letter queue: age. Healthy hosts are watched by either host count.
+    The functions of canaries are watched by the alarms of their canaries.
     """
     alarms = _Alarms(view, evidence.now)
     for kind in (_load_balancers, _databases, _services, _functions, _queues):
@@ -105,34 +107,37 @@ class _Alarms:
     def __init__(self, view: View, now: datetime) -> None:
         self._view = view
         self._now = now
+        self._served = cache(lambda: served_groups(view))
 
     def watch(self, namespaces: tuple[str, ...], names: tuple[str, ...], dimensions: Mapping[str, str]) -> bool:
         """Whether a working alarm looks at one of these metrics of the resource with these dimensions."""
         return first_of(self._looking_at(namespaces, names, dimensions), self._works) is not None
 
     def told(self, region: str) -> dict[str, str]:
-        """The topic that another alarm of the region should tell: one that alarms tell already, else our own.
+        """The topic that a new alarm should tell: one that alarms of the region tell, else our own, or its lack."""
+        known = (row["TopicArn"] for row in seen(self._view.rows(TOPICS)) if row.region == region)
+        topics = [arn for arn in known if self._used[arn] or OWN_TOPIC.search(arn)]
+        best = min(topics, key=lambda arn: (-self._used[arn], arn), default=None)
+        return {"TopicArn": best} if best is not None else {"lacksTopicIn": region}
 
-        Without one, that the region lacks it.
-        """
-        known = sorted(row["TopicArn"] for row in seen(self._view.rows(TOPICS)) if row.region == region)
-        used = Counter(
+    @cached_property
+    def _used(self) -> Counter[str]:
+        """How many alarms name an action, of those that act at all, as far as they could be read."""
+        return Counter(
             action
             for alarm in seen(self._view.rows(METRIC_ALARMS))
             if alarm.get("ActionsEnabled", True)
             for action in alarm.get("AlarmActions") or ()
         )
-        topics = sorted((arn for arn in known if used[arn] or OWN_TOPIC.search(arn)), key=lambda arn: -used[arn])
-        return {"TopicArn": topics[0]} if topics else {"lacksTopicIn": region}
 
-    def target_group(self, arns: Callable[[Row], bool]) -> dict[str, str]:
-        """The dimensions of the hosts of a target group that a load balancer serves; the first by name."""
-        groups = [row for row in seen(self._view.rows(TARGET_GROUPS)) if arns(row) and row.get("LoadBalancerArns")]
-        for row in sorted(groups, key=lambda row: str(row["TargetGroupArn"])):
-            balancer = str(row["LoadBalancerArns"][0]).partition(":loadbalancer/")[2]
-            namespace = NETWORK if balancer.startswith("net/") else APPLICATION
-            name = str(row["TargetGroupArn"]).rpartition(":")[2]
-            return {"TargetGroup": name, "TargetLoadBalancer": balancer, "TargetNamespace": namespace}
+    def target_group(self, balancer: str = "", arns: Container[str] = ()) -> dict[str, str]:
+        """The dimensions of the hosts of a target group of the load balancer, or one of these; the first by name."""
+        for row in self._served():
+            if balancer in row["LoadBalancerArns"] or row["TargetGroupArn"] in arns:
+                served_by = str(row["LoadBalancerArns"][0]).partition(":loadbalancer/")[2]
+                namespace = NETWORK if served_by.startswith("net/") else APPLICATION
+                name = str(row["TargetGroupArn"]).rpartition(":")[2]
+                return {"TargetGroup": name, "TargetLoadBalancer": served_by, "TargetNamespace": namespace}
         return {}
 
     def _looking_at(
@@ -217,7 +222,8 @@ def _verdict(
     missing = unmet(conditions)
     expected = f"a working alarm for {', '.join(conditions)}"
     if not missing:
-        return passed(row.origin, arn, f"The {name} has an alarm for every golden signal", expected=expected)
+        message = f"The {name} has an alarm for every golden signal"
+        return passed(row.origin, arn, message, observed=expected, expected=expected)
     return failed(
         row.origin,
         arn,
@@ -242,12 +248,8 @@ def _load_balancers(view: View, alarms: _Alarms) -> Iterator[Finding]:
                 continue
             dimension = {"LoadBalancer": arn.partition(":loadbalancer/")[2]}
             kind = str(row.get("Type"))
-            facts = {"kind": kind, **dimension, **alarms.target_group(partial(_is_served_by, arn))}
+            facts = {"kind": kind, **dimension, **alarms.target_group(arn)}
             yield _verdict(row, arn, name, alarms, _balancer_conditions(alarms, kind, dimension), facts)
-
-
-def _is_served_by(balancer: str, group: Row) -> bool:
-    return balancer in (group.get("LoadBalancerArns") or ())
 
 
 def _balancer_conditions(alarms: _Alarms, kind: str, dimension: dict[str, str]) -> Conditions:
@@ -311,14 +313,10 @@ def _services(view: View, alarms: _Alarms) -> Iterator[Finding]:
         if row.get("status") != "ACTIVE":
             continue
         with view.judging(row["serviceArn"], row.region):
-            service = {"ClusterName": row["clusterArn"].rpartition("/")[2], "ServiceName": row["serviceName"]}
+            service = {"ClusterName": cluster_of(row), "ServiceName": row["serviceName"]}
             conditions = _service_conditions(view, alarms, row, service)
-            facts = {**service, **alarms.target_group(partial(_is_one_of, target_groups(row)))}
+            facts = {**service, **alarms.target_group(arns=target_groups(row))}
             yield _verdict(row, row["serviceArn"], f"service {row['serviceName']}", alarms, conditions, facts)
-
-
-def _is_one_of(arns: set[str], group: Row) -> bool:
-    return group["TargetGroupArn"] in arns
 
 
 def _service_conditions(view: View, alarms: _Alarms, row: Row, service: dict[str, str]) -> Conditions:
@@ -351,6 +349,8 @@ def _has_insights(view: View, cluster: str) -> bool:
 
 def _functions(view: View, alarms: _Alarms) -> Iterator[Finding]:
     for row in view.rows(FUNCTIONS):
+        if str(row["FunctionName"]).startswith(CANARY_FUNCTION):
+            continue
         arn, name = row["FunctionArn"], f"function {row['FunctionName']}"
         with view.judging(arn, row.region):
             if row.get("State") == "Pending":

@@ -11,9 +11,9 @@ from passmuster.checks.declaration import Controls, check
 from passmuster.inventory.operations import synthetics
 from passmuster.inventory.operations.apigateway import DOMAIN_NAMES
 from passmuster.inventory.operations.cloudfront import DISTRIBUTIONS
-from passmuster.inventory.operations.cloudwatch import METRIC_ALARMS, alarm_topic
+from passmuster.inventory.operations.cloudwatch import METRIC_ALARMS, acts, alarm_topic
 from passmuster.inventory.operations.elbv2 import LOAD_BALANCERS
-from passmuster.inventory.operations.endpoints import NAME_CALLS, Endpoint, balancers, distributions, plain
+from passmuster.inventory.operations.endpoints import NAME_CALLS, Endpoint, balancers, distributions, fronts, plain
 from passmuster.inventory.operations.globalaccelerator import ACCELERATORS, ENDPOINT_GROUPS
 from passmuster.inventory.snapshot import Row, View, all_of, first_of, seen, unmet
 from passmuster.model.evidence import Evidence
@@ -144,8 +144,7 @@ def _names(endpoint: Endpoint) -> Iterator[str]:
 
 def _has_front(view: View, host: str) -> bool:
     """Whether users reach the host through an enabled distribution."""
-    fronts = (row for row in view.rows(DISTRIBUTIONS) if row.get("Enabled"))
-    return any(plain(origin["DomainName"]) == plain(host) for row in fronts for origin in row.get("Origins") or ())
+    return any(True for _ in fronts(view, [host]))
 
 
 def _api_domains(view: View) -> Iterator[_Target]:
@@ -204,7 +203,7 @@ class _Judge:
 
     def _passed(self, target: _Target, canary: Row, *warnings: str) -> Finding:
         name, found = canary["Name"], seen(synthetics.alarms(self._view, canary))
-        if not any(alarm.get("ActionsEnabled", True) and alarm.get("AlarmActions") for alarm in found):
+        if not any(map(acts, found)):
             warnings = (*warnings, f"the alarm on the canary {name} notifies nobody")
         message, observed = f"The canary {name} asks the {target.name}", f"canary {name}"
         return passed(target.origin, target.resource, message, observed=observed, expected=EXPECTED, warnings=warnings)

@@ -10,8 +10,9 @@ from functools import partial
 from passmuster.checks.declaration import Controls, check
 from passmuster.inventory.call import Call, TimeAgo
 from passmuster.inventory.operations.apigateway import REST_APIS, STAGES
-from passmuster.inventory.operations.ecs import SERVICES, TASK_DEFINITIONS
+from passmuster.inventory.operations.ecs import SERVICES, TASK_DEFINITIONS, cluster_of
 from passmuster.inventory.operations.lambda_ import FUNCTIONS
+from passmuster.inventory.operations.synthetics import CANARY_FUNCTION
 from passmuster.inventory.snapshot import Row, View, first_of
 from passmuster.model.evidence import Evidence
 from passmuster.model.finding import Finding, failed, passed, unknown
@@ -47,8 +48,6 @@ LAYER = re.compile(r":layer:(aws-?otel|AWSOpenTelemetryDistro|opentelemetry)", r
 COLLECTOR = re.compile(r"aws-otel-collector|cloudwatch-agent|opentelemetry-collector|otelcol", re.IGNORECASE)
 COLLECTOR_OR_DAEMON = re.compile(rf"{COLLECTOR.pattern}|x-?ray-daemon", re.IGNORECASE)
 DEPRECATED = "the X-Ray daemon is out of support from 2027-02-25: replace it by an OpenTelemetry collector"
-OWNED = "cwsyn-"
-"""How the names of the functions begin that CloudWatch Synthetics makes for its canaries."""
 
 Ways = dict[str, Callable[[], bool]]
 
@@ -85,7 +84,7 @@ def tracing_enabled(view: View, parameters: Parameters, evidence: Evidence) -> I
 def _functions(view: View) -> Iterator[Finding]:
     for row in view.rows(FUNCTIONS):
         name = str(row["FunctionName"])
-        if name.startswith(OWNED):
+        if name.startswith(CANARY_FUNCTION):
             continue
         with view.judging(row["FunctionArn"], row.region):
             if row.get("State") == "Pending":
@@ -109,7 +108,7 @@ def _services(view: View) -> Iterator[Finding]:
     for row in view.rows(SERVICES):
         if row.get("status") == "ACTIVE" and (row.get("taskDefinition") or row.get("taskSets")):
             with view.judging(row["serviceArn"], row.region):
-                name, cluster = str(row["serviceName"]), str(row["clusterArn"]).rpartition("/")[2]
+                name, cluster = str(row["serviceName"]), cluster_of(row)
                 ways: Ways = {
                     "collector container": partial(_runs, view, row, COLLECTOR),
                     DAEMON: partial(_runs, view, row, COLLECTOR_OR_DAEMON),

@@ -60,6 +60,7 @@ ON_THE_INSTANCE = ("json-file", "journald")
             [],
             Stricter.FEWER,
             "Regular expressions; log groups whose name matches one may keep their logs for ever.",
+            expression=True,
         ),
     ),
     controls=Controls(
@@ -129,7 +130,17 @@ class _Groups:
             message, observed = f"The {name} logs to nowhere", ", ".join(lost)
             return failed(row.origin, arn, message, observed=observed, expected=expected, facts=facts)
         notes = tuple(f"the log group {group.name} does not exist yet" for group in missing)
-        return passed(row.origin, arn, f"The {name} logs", expected=expected, warnings=(*warnings, *notes))
+        observed = ", ".join(dict.fromkeys(map(self._told, groups))) or "logs are on"
+        return passed(
+            row.origin, arn, f"The {name} logs", observed=observed, expected=expected, warnings=(*warnings, *notes)
+        )
+
+    def _told(self, expected: _Expected) -> str:
+        group = self._known().get(expected.name)
+        if group is None:
+            return f"log group {expected.name} keeps nothing yet"
+        days = group.get("retentionInDays")
+        return f"log group {expected.name} keeps {'for ever' if days is None else f'{days} days'}"
 
     def _fault(self, expected: _Expected) -> str | None:
         group = self._known().get(expected.name)

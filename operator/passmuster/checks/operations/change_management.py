@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 
 from passmuster.checks.declaration import Controls, check
 from passmuster.inventory.call import Call
 from passmuster.inventory.operations.codepipeline import PIPELINES
 from passmuster.inventory.operations.ssm import DOCUMENTS
-from passmuster.inventory.snapshot import Row, View, any_of, first_of
+from passmuster.inventory.snapshot import Row, View, first_found, first_of
 from passmuster.model.evidence import Evidence
 from passmuster.model.finding import Finding, failed, passed
 from passmuster.model.parameter import Parameters
@@ -59,31 +59,14 @@ def change_management(view: View, parameters: Parameters, evidence: Evidence) ->
     holds nothing back; a change that this operator applied in the last 365 days after a person had approved it. What a
     forge protects with its branches AWS does not see: attest it.
     """
-    found: list[tuple[Row | None, str]] = []
-    approved_at = evidence.change_approved_at
-
-    def noting(phrase: str, find: Callable[[], Row | None]) -> Callable[[], bool]:
-        def question() -> bool:
-            row = find()
-            if row is not None:
-                found.append((row, phrase.format(name=row.get("Name") or row.get("name"))))
-            return row is not None
-
-        return question
-
-    def is_operated() -> bool:
-        recent = approved_at is not None and evidence.now - approved_at < APPROVED
-        if recent:
-            found.append((None, f"an approved change was applied on {approved_at:%Y-%m-%d}"))
-        return recent
-
-    if any_of(
-        is_operated,
-        noting("the pipeline {name} waits for an approval", lambda: _pipeline(view)),
-        noting("the change template {name} is approved", lambda: _template(view)),
-        noting("the change calendar {name} is in use", lambda: _calendar(view)),
-    ):
-        row, observed = found[0]
+    found = first_found(
+        lambda: _operated(evidence),
+        lambda: _told("the pipeline {name} waits for an approval", _pipeline(view)),
+        lambda: _told("the change template {name} is approved", _template(view)),
+        lambda: _told("the change calendar {name} is in use", _calendar(view)),
+    )
+    if found is not None:
+        row, observed = found
         origin = row.origin if row is not None else view.origin(PIPELINES)
         message = f"Changes are approved: {observed}"
         yield passed(origin, view.account_id, message, observed=observed, expected=EXPECTED)
@@ -95,6 +78,19 @@ def change_management(view: View, parameters: Parameters, evidence: Evidence) ->
         observed="no approval",
         expected=EXPECTED,
     )
+
+
+def _told(phrase: str, row: Row | None) -> tuple[Row | None, str] | None:
+    """What was found, and the phrase about it."""
+    return None if row is None else (row, phrase.format(name=row.get("Name") or row.get("name")))
+
+
+def _operated(evidence: Evidence) -> tuple[Row | None, str] | None:
+    """The phrase about a change of this operator, which no row tells of."""
+    approved_at = evidence.change_approved_at
+    if approved_at is None or evidence.now - approved_at >= APPROVED:
+        return None
+    return None, f"an approved change was applied on {approved_at:%Y-%m-%d}"
 
 
 def _pipeline(view: View) -> Row | None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import Any
-from urllib.parse import unquote
 
 from passmuster.checks.declaration import Controls, check
 from passmuster.inventory.call import Call
@@ -15,7 +13,8 @@ from passmuster.inventory.operations.codedeploy import DEPLOYMENT_GROUPS, rolls_
 from passmuster.inventory.operations.codepipeline import PIPELINE_EXECUTIONS, PIPELINES
 from passmuster.inventory.operations.ecr import REPOSITORIES, Image, private_image
 from passmuster.inventory.operations.ecs import SERVICES, TASK_DEFINITIONS, has_rollback
-from passmuster.inventory.snapshot import Row, View, all_of, any_of, first_of
+from passmuster.inventory.policy_documents import decoded, listed, statements
+from passmuster.inventory.snapshot import Row, View, all_of, first_found, first_of
 from passmuster.model.evidence import Evidence
 from passmuster.model.finding import Finding, failed, passed
 from passmuster.model.parameter import Kind, Parameter, Parameters, Stricter
@@ -84,16 +83,14 @@ def ci_cd_pipeline(view: View, parameters: Parameters, evidence: Evidence) -> It
     move where its repository of this account says so; a repository elsewhere cannot be asked.
     """
     since = evidence.now - timedelta(days=parameters["maxAgeDays"])
-    found: list[tuple[Row, str]] = []
-    alternatives: dict[str, Callable[[], Row | None]] = {
-        "pipeline {name} succeeded lately": lambda: _pipeline(view, since),
-        "deployment group {name} rolls back": lambda: _deployment_group(view),
-        "service {name} rolls back and runs images that cannot change": lambda: _service(view),
-        "role {name} was assumed by a forge lately": lambda: _role(view, since),
-    }
-    if any_of(*(_noting(found, phrase, find) for phrase, find in alternatives.items())):
-        row, phrase = found[0]
-        observed = phrase.format(name=_name(row))
+    found = first_found(
+        lambda: _told("pipeline {name} succeeded lately", _pipeline(view, since)),
+        lambda: _told("deployment group {name} rolls back", _deployment_group(view)),
+        lambda: _told("service {name} rolls back and runs images that cannot change", _service(view)),
+        lambda: _told("role {name} was assumed by a forge lately", _role(view, since)),
+    )
+    if found is not None:
+        row, observed = found
         yield passed(row.origin, view.account_id, f"The {observed}", observed=observed, expected=EXPECTED)
     else:
         yield failed(
@@ -105,21 +102,12 @@ def ci_cd_pipeline(view: View, parameters: Parameters, evidence: Evidence) -> It
         )
 
 
-def _noting(found: list[tuple[Row, str]], phrase: str, find: Callable[[], Row | None]) -> Callable[[], bool]:
-    """The question whether something is found, which keeps what was."""
-
-    def question() -> bool:
-        row = find()
-        if row is not None:
-            found.append((row, phrase))
-        return row is not None
-
-    return question
-
-
-def _name(row: Row) -> str:
+def _told(phrase: str, row: Row | None) -> tuple[Row, str] | None:
+    """What was found, and the phrase about it."""
+    if row is None:
+        return None
     names = (row.get("name"), row.asked("deploymentGroupName"), row.get("serviceName"), row.get("RoleName"))
-    return next((str(name) for name in names if name), "")
+    return row, phrase.format(name=next((str(name) for name in names if name), ""))
 
 
 def _pipeline(view: View, since: datetime) -> Row | None:
@@ -194,31 +182,14 @@ def _role(view: View, since: datetime) -> Row | None:
 
 def _forges(role: Row) -> set[str]:
     """The identity providers of GitHub or GitLab that the role's trust policy names."""
-    statements = _document(role.get("AssumeRolePolicyDocument")).get("Statement") or []
     return {
         arn
-        for statement in (statements if isinstance(statements, list) else [statements])
-        if statement.get("Effect") == "Allow" and "sts:AssumeRoleWithWebIdentity" in _listed(statement.get("Action"))
-        for arn in _listed((_mapping(statement.get("Principal"))).get("Federated"))
+        for statement in statements(decoded(role.get("AssumeRolePolicyDocument")))
+        if statement.get("Effect") == "Allow" and "sts:AssumeRoleWithWebIdentity" in listed(statement.get("Action"))
+        for arn in listed(_mapping(statement.get("Principal")).get("Federated"))
         if ":oidc-provider/" in arn and any(forge in arn for forge in FORGES)
     }
 
 
-def _document(document: Any) -> Mapping[str, Any]:
-    """A policy as boto3 decodes it, or as IAM sends it: percent-encoded JSON."""
-    if not isinstance(document, str):
-        return _mapping(document)
-    try:
-        return _mapping(json.loads(unquote(document)))
-    except ValueError:
-        return {}
-
-
 def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
-
-
-def _listed(value: Any) -> list[str]:
-    if isinstance(value, str):
-        return [value]
-    return [str(one) for one in value] if isinstance(value, list) else []

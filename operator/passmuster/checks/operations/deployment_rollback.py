@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from passmuster.checks.declaration import Controls, check
 from passmuster.inventory.operations.codedeploy import DEPLOYMENT_GROUPS, rolls_back
-from passmuster.inventory.operations.ecs import SERVICES, has_rollback
+from passmuster.inventory.operations.ecs import SERVICES, cluster_of, has_rollback
 from passmuster.inventory.snapshot import Row, View
 from passmuster.model.evidence import Evidence
 from passmuster.model.finding import Finding, failed, not_applicable, passed
@@ -57,18 +58,26 @@ def _service(view: View, service: Row) -> Iterator[Finding]:
             facts = _named(service) | {"kind": "code-deploy"}
             yield failed(service.origin, arn, message, observed="no deployment group", expected=EXPECTED, facts=facts)
     elif has_rollback(service):
-        yield passed(service.origin, arn, f"A failed deployment of the {name} rolls back", expected=EXPECTED)
+        message, breaker = f"A failed deployment of the {name} rolls back", _breaker(service)
+        way = "circuit breaker" if breaker.get("enable") and breaker.get("rollback") else "alarms"
+        yield passed(service.origin, arn, message, observed=f"{way} with rollback", expected=EXPECTED)
     else:
-        breaker = (service.get("deploymentConfiguration") or {}).get("deploymentCircuitBreaker") or {}
-        observed = "circuit breaker without rollback" if breaker.get("enable") else "no circuit breaker"
+        observed = "circuit breaker without rollback" if _breaker(service).get("enable") else "no circuit breaker"
         message = f"A failed deployment of the {name} stays"
         facts = _named(service) | _configured(service) | {"kind": "service"}
         yield failed(service.origin, arn, message, observed=observed, expected=EXPECTED, facts=facts)
 
 
+def _breaker(service: Row) -> dict[str, Any]:
+    return (service.get("deploymentConfiguration") or {}).get("deploymentCircuitBreaker") or {}
+
+
 def _named(service: Row) -> dict[str, str]:
-    cluster = str(service.get("clusterArn") or "").rpartition("/")[2]
-    return {"ServiceArn": service["serviceArn"], "ServiceName": service["serviceName"], "ClusterName": cluster}
+    return {
+        "ServiceArn": service["serviceArn"],
+        "ServiceName": service["serviceName"],
+        "ClusterName": cluster_of(service),
+    }
 
 
 def _configured(service: Row) -> dict[str, str]:

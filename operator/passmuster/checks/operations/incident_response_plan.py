@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 
 from passmuster.checks.declaration import Controls, check
 from passmuster.inventory.call import Call
-from passmuster.inventory.operations.fis import EXPERIMENTS
-from passmuster.inventory.operations.ssm import DOCUMENT, DOCUMENTS, SUCCESSFUL_EXECUTIONS, is_runbook
+from passmuster.inventory.operations.fis import EXPERIMENTS, was_run
+from passmuster.inventory.operations.ssm import DOCUMENT, DOCUMENTS, SUCCESSFUL_EXECUTIONS, is_runbook, was_executed
 from passmuster.inventory.snapshot import Row, View, all_of, any_of, first_of, unmet
 from passmuster.model.evidence import Evidence
 from passmuster.model.finding import Finding, failed, passed
@@ -40,7 +40,6 @@ RESPONSE_PLANS = Call(
 PLAN = "plan"
 DRILL = "drill in the last 365 days"
 DRILLED = timedelta(days=365)
-SUCCESS = ("Success", "CompletedWithSuccess")
 EXPECTED = f"a security and an operations contact, a {PLAN}, and a {DRILL}"
 
 
@@ -101,25 +100,10 @@ def incident_response_plan(view: View, parameters: Parameters, evidence: Evidenc
 def _was_tried(view: View, document: Row, since: datetime) -> bool:
     return document.get("DocumentType") == "Automation" and all_of(
         lambda: is_runbook(view, document, ("incident", "security-ir")),
-        lambda: any(_succeeded(document, run, since) for run in view.rows(SUCCESSFUL_EXECUTIONS, document)),
-    )
-
-
-def _succeeded(document: Row, execution: Row, since: datetime) -> bool:
-    ended = execution.get("ExecutionEndTime") or execution.get("ExecutionStartTime")
-    return (
-        execution.get("DocumentName") == document["Name"]
-        and execution.get("AutomationExecutionStatus") in SUCCESS
-        and ended is not None
-        and ended > since
+        lambda: was_executed(view, document, since),
     )
 
 
 def _is_exercise(experiment: Row, since: datetime) -> bool:
     begun = experiment.get("creationTime")
-    return (
-        experiment.get("status") == "completed"
-        and experiment.get("actionsMode") != "skip-all"
-        and begun is not None
-        and begun > since
-    )
+    return was_run(experiment) and begun is not None and begun > since

@@ -7,9 +7,10 @@ from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 
 from passmuster.checks.declaration import Controls, check
-from passmuster.inventory.operations.cloudformation import STACK_RESOURCES, STACKS
+from passmuster.inventory.arn import region_in, short_name
+from passmuster.inventory.operations.cloudformation import STACK_RESOURCES, STACKS, names_of, owned_by_stacks
 from passmuster.inventory.operations.ec2 import SUBNETS, VPCS
-from passmuster.inventory.operations.tagging import TAGGED, TAGGED_GLOBAL, short_name, tagged_resources, tags
+from passmuster.inventory.operations.tagging import TAGGED, TAGGED_GLOBAL, tagged_resources, tags
 from passmuster.inventory.snapshot import Row, View
 from passmuster.model.evidence import Evidence
 from passmuster.model.finding import Finding, failed, passed
@@ -48,20 +49,6 @@ BEYOND_CLOUDFORMATION = frozenset(
     }
 )
 """What people tag and CloudFormation cannot own: copies of data, reservations, and work that comes and goes."""
-
-NAMESPACES = {
-    "certificatemanager": "acm",
-    "cloudwatch": "cloudwatch",
-    "cognito": "cognito-idp",
-    "efs": "elasticfilesystem",
-    "elasticloadbalancingv2": "elasticloadbalancing",
-    "emr": "elasticmapreduce",
-    "kinesisfirehose": "firehose",
-    "msk": "kafka",
-    "opensearchservice": "es",
-    "stepfunctions": "states",
-}
-"""CloudFormation's name of a service, in lower case, where ARNs use another one."""
 
 
 @check(
@@ -123,8 +110,8 @@ def _share(view: View, stacks: list[Row], parameters: Parameters, now: datetime)
         if _has_live_stack(view, found, live) or _is_terraform(found, parameters["terraformTags"])
     }
     if len(owned) * 100 < minimum * len(resources):
-        listed = _listed(view)
-        owned |= {arn for arn in resources if _names(arn) & listed}
+        listed = owned_by_stacks(view)
+        owned |= {arn for arn in resources if names_of(arn) & listed}
         for arn in _default_network(view):
             if arn not in owned:
                 resources.pop(arn, None)
@@ -166,32 +153,12 @@ def _is_countable(row: Row) -> bool:
 def _has_live_stack(view: View, found: Mapping[str, str], live: set[str]) -> bool:
     """A stack outside the governed regions cannot be looked up, and is taken to exist."""
     stack = found.get(STACK_TAG, "")
-    region = stack.split(":", 4)[3] if stack.count(":") >= 4 else ""
+    region = region_in(stack)
     return stack in live or (bool(region) and region not in view.regions)
 
 
 def _is_terraform(found: Mapping[str, str], markers: Mapping[str, str]) -> bool:
     return any(key in found and fnmatchcase(found[key], value or "*") for key, value in markers.items())
-
-
-def _listed(view: View) -> set[tuple[str, str]]:
-    """Service and physical id of everything the stacks say they own."""
-    found: set[tuple[str, str]] = set()
-    for row in view.rows(STACK_RESOURCES):
-        kind, physical = (row.get("ResourceType") or "").split("::"), row.get("PhysicalResourceId")
-        if physical and len(kind) > 2 and not str(row.get("ResourceStatus")).startswith("DELETE_"):
-            service = NAMESPACES.get(kind[1].lower(), kind[1].lower())
-            name = physical.rsplit("/", 1)[-1] if physical.startswith("https://") else physical
-            found.add((service, name))
-    return found
-
-
-def _names(arn: str) -> set[tuple[str, str]]:
-    """Every way in which a stack may name the resource: the ARN, what follows the account in it, or its last part."""
-    parts = arn.split(":", 5)
-    rest = parts[5]
-    last, after_kind = rest.rsplit(":", 1)[-1].rsplit("/", 1)[-1], rest.replace("/", ":", 1).split(":", 1)[-1]
-    return {(parts[2], name) for name in (arn, rest, last, after_kind)}
 
 
 def _default_network(view: View) -> Iterator[str]:

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from datetime import date, timedelta
-from functools import lru_cache
-from importlib.resources import files
-from typing import Any
-
-import yaml
 
 from passmuster.checks.declaration import check
 from passmuster.inventory.operations.lambda_ import FUNCTIONS
+from passmuster.inventory.operations.lifecycle import end_of
 from passmuster.inventory.operations.runtimes import KINDS, SUBJECT_CALLS, Subject
 from passmuster.inventory.snapshot import View
 from passmuster.model.evidence import Evidence
@@ -22,28 +16,6 @@ from passmuster.model.parameter import Kind, Parameter, Parameters, Stricter
 from passmuster.model.verdict import Category, Phase, Reason, Severity, Status
 
 EXPECTED = "nothing that AWS has ended"
-
-
-@dataclass(frozen=True, slots=True)
-class _End:
-    """An entry of the lifecycle table."""
-
-    kind: str
-    engine: str
-    version: str
-    end: date
-    substitute: str
-    older: bool
-
-
-@lru_cache(maxsize=1)
-def _table() -> tuple[_End, ...]:
-    text = (files(__package__) / "lifecycle.yaml").read_text(encoding="utf-8")
-    return tuple(_entry(group["kind"], one) for group in yaml.safe_load(text) for one in group["entries"])
-
-
-def _entry(kind: str, one: Mapping[str, Any]) -> _End:
-    return _End(kind, one.get("engine", ""), one["version"], one["end"], one["substitute"], one.get("older", False))
 
 
 @check(
@@ -85,12 +57,12 @@ def no_retired_services(view: View, parameters: Parameters, evidence: Evidence) 
                     yield finding
     if not ended and not view.incomplete:
         message = f"Nothing in {view.region} runs on a service, runtime or version that AWS has ended"
-        yield passed(view.origin(FUNCTIONS), view.account_id, message, expected=EXPECTED)
+        yield passed(view.origin(FUNCTIONS), view.account_id, message, observed="nothing ended", expected=EXPECTED)
 
 
 def _judged(subject: Subject, today: date, days: int) -> Finding | None:
     """The finding about what has ended or ends within that many days, None about anything else."""
-    entry = _end_of(subject)
+    entry = end_of(subject.kind, subject.version, subject.engine)
     if entry is None or entry.end > today + timedelta(days=days):
         return None
     origin, arn, about = subject.row.origin, subject.arn, f"The {subject.name} runs on {subject.what}"
@@ -98,7 +70,7 @@ def _judged(subject: Subject, today: date, days: int) -> Finding | None:
         warning = f"{subject.what} ends on {entry.end}: {entry.substitute} takes its place"
         message = f"{about}, which ends soon"
         return passed(origin, arn, message, observed=subject.what, expected=EXPECTED, warnings=(warning,))
-    when = f"on {entry.end}" if _is(subject, entry) else f"before {entry.end}"
+    when = f"on {entry.end}" if entry.names(subject.version) else f"before {entry.end}"
     observed = f"{subject.what}, ended {when}"
     if subject.changing:
         message = f"{about}, which AWS ended, and is being changed"
@@ -106,21 +78,3 @@ def _judged(subject: Subject, today: date, days: int) -> Finding | None:
     message = f"{about}, which AWS ended {when}: {entry.substitute} takes its place"
     facts = {"kind": subject.kind, "name": subject.name, "what": subject.what, "substitute": entry.substitute}
     return failed(origin, arn, message, observed=observed, expected=EXPECTED, facts=facts)
-
-
-def _end_of(subject: Subject) -> _End | None:
-    """The entry about what the subject runs on: the one of its version, else the lowest above it that covers older."""
-    entries = [one for one in _table() if (one.kind, one.engine) == (subject.kind, subject.engine)]
-    for entry in entries:
-        if _is(subject, entry):
-            return entry
-    above = [one for one in entries if one.older and _numbers(one.version) > _numbers(subject.version)]
-    return min(above, key=lambda one: _numbers(one.version), default=None)
-
-
-def _is(subject: Subject, entry: _End) -> bool:
-    return f"{subject.version}.".startswith(f"{entry.version}.")
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(number) for number in re.findall(r"\d+", version))

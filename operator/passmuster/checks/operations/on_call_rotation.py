@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from passmuster.checks.declaration import Controls, check
 from passmuster.inventory.call import Call, TimeAgo
-from passmuster.inventory.snapshot import Row, View, all_of, any_of, first_of
+from passmuster.inventory.snapshot import Row, View, all_of, first_found, first_of
 from passmuster.model.evidence import Evidence
 from passmuster.model.finding import Finding, failed, passed
 from passmuster.model.parameter import Kind, Parameter, Parameters, Stricter
@@ -71,20 +71,20 @@ def on_call_rotation(view: View, parameters: Parameters, evidence: Evidence) -> 
     Each rotation is judged by itself, because two of different teams do not stand in for each other. Incident Manager
     takes no new customers and is never required: a duty that is organized elsewhere is attested.
     """
-    found: list[tuple[Row | None, str]] = []
     receiver = parameters["receiver"]
     heartbeat = evidence.heartbeats.get(receiver) if receiver else None
 
-    def receiver_lives() -> bool:
+    def living_receiver() -> tuple[Row | None, str] | None:
         lives = heartbeat is not None and evidence.now - heartbeat < ALIVE
-        return _noted(found, None, f"the receiver {receiver} is alive") if lives else False
+        return (None, f"the receiver {receiver} is alive") if lives else None
 
-    def rotation_covers() -> bool:
+    def covering_rotation() -> tuple[Row | None, str] | None:
         row = first_of(view.rows(ROTATIONS), lambda rotation: _is_manned(view, rotation, evidence.now))
-        return _noted(found, row, f"the rotation {row['Name']} has no gap") if row is not None else False
+        return (row, f"the rotation {row['Name']} has no gap") if row is not None else None
 
-    if any_of(receiver_lives, rotation_covers):
-        row, observed = found[0]
+    found = first_found(living_receiver, covering_rotation)
+    if found is not None:
+        row, observed = found
         origin = row.origin if row is not None else view.origin(ROTATIONS)
         message = f"Somebody is on call: {observed}"
         yield passed(origin, view.account_id, message, observed=observed, expected=EXPECTED)
@@ -92,11 +92,6 @@ def on_call_rotation(view: View, parameters: Parameters, evidence: Evidence) -> 
     observed = "; ".join(_shortcomings(view, evidence.now, receiver, heartbeat))
     message = f"Nobody can be seen to be on call: {observed}"
     yield failed(view.origin(ROTATIONS), view.account_id, message, observed=observed, expected=EXPECTED)
-
-
-def _noted(found: list[tuple[Row | None, str]], row: Row | None, observed: str) -> bool:
-    found.append((row, observed))
-    return True
 
 
 def _is_manned(view: View, rotation: Row, now: datetime) -> bool:

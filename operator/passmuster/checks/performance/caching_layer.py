@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from passmuster.checks.declaration import Controls, check
 from passmuster.inventory.call import Call
 from passmuster.inventory.operations.apigateway import REST_APIS, STAGES
-from passmuster.inventory.operations.cloudfront import DISTRIBUTIONS, caches
+from passmuster.inventory.operations.cloudfront import DISTRIBUTIONS, caches, keeps_nothing
 from passmuster.inventory.operations.elasticache import REPLICATION_GROUPS, SERVERLESS_CACHES, SINGLE_CLUSTERS
 from passmuster.inventory.snapshot import Row, View, first_of
 from passmuster.model.evidence import Evidence
@@ -69,14 +69,18 @@ def caching_layer(view: View, parameters: Parameters, evidence: Evidence) -> Ite
     """A database that answers the same question a thousand times a second is paid for a thousand answers.
 
     Any one cache that is available in a governed region is enough: ElastiCache of every kind, MemoryDB, DynamoDB
-    Accelerator, an enabled distribution that caches anything at all, or the cache of an API stage. If there are only
-    caches that are being made or changed, the answer is in transit. How often a cache is hit is not judged.
+    Accelerator, an enabled distribution of which not every behaviour has the policy CachingDisabled, or the cache of an
+    API stage. If there are only caches that are being made or changed, the answer is in transit. How often a cache is
+    hit is not judged; a distribution whose own settings let nothing live is a warning.
     """
     kind = first_of(KINDS, lambda call: any(_status(row) in AVAILABLE for row in view.rows(call)))
     if kind is not None:
         cache = next(row for row in view.rows(kind) if _status(row) in AVAILABLE)
         message = f"The {KINDS[kind]} {_name(cache)} answers repeated reads"
-        yield passed(cache.origin, _arn(view, cache), message, observed=_status(cache), expected=EXPECTED)
+        idle = kind == DISTRIBUTIONS and keeps_nothing(cache)
+        warnings = (f"the {KINDS[kind]} {_name(cache)} keeps nothing: its longest time to live is 0 s",) * idle
+        observed = _status(cache)
+        yield passed(cache.origin, _arn(view, cache), message, observed=observed, expected=EXPECTED, warnings=warnings)
         return
     for call, name in KINDS.items():
         for cache in view.rows(call):

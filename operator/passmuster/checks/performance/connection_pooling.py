@@ -9,7 +9,7 @@ from functools import partial
 from math import log2
 
 from passmuster.checks.declaration import Controls, check
-from passmuster.inventory.call import Call, TimeAgo
+from passmuster.inventory.call import UP_TO_NOW, Call, TimeAgo
 from passmuster.inventory.operations.lambda_ import FUNCTIONS
 from passmuster.inventory.operations.rds import DB_CLUSTERS, DB_INSTANCES, is_changing, is_going, is_rds, status
 from passmuster.inventory.snapshot import Row, View, all_of, any_of, first_of
@@ -43,7 +43,7 @@ PEAKS = Call(
     "GetMetricData",
     each=DB_INSTANCES,
     over='[@][?!contains(`["docdb", "neptune"]`, Engine)].DBInstanceIdentifier',
-    args={"StartTime": TimeAgo(WINDOW), "EndTime": TimeAgo(timedelta(0))},
+    args={"StartTime": TimeAgo(WINDOW), "EndTime": UP_TO_NOW},
     param={
         "MetricDataQueries": "[{Id: 'peak', MetricStat: {Period: `86400`, Stat: 'Maximum', Metric: {Namespace: "
         "'AWS/RDS', MetricName: 'DatabaseConnections', Dimensions: [{Name: 'DBInstanceIdentifier', Value: value}]}}}]"
@@ -141,7 +141,7 @@ def _database(view: View, database: Row, maximum: int, *, young: bool) -> Findin
     }
     way = first_of(ways, lambda one: ways[one]())
     if way == "quiet":
-        message = f"No function is near the database {name}, and it has connections to spare"
+        message = f"No function is near the database {name}" + ("" if young else ", and it has connections to spare")
         return not_applicable(database.origin, arn, message, observed="no function in its VPC")
     if way == "pooled":
         message = f"The database {name} is reached through an RDS Proxy"
@@ -189,8 +189,11 @@ def _facts(database: Row) -> dict[str, str]:
 
 
 def _has_functions(view: View, database: Row) -> bool:
-    vpc = (database.get("DBSubnetGroup") or {}).get("VpcId")
-    return any(vpc and (function.get("VpcConfig") or {}).get("VpcId") == vpc for function in view.rows(FUNCTIONS))
+    """Whether a function is in the database's VPC, by the VPC itself or by a subnet that both are in."""
+    group = database.get("DBSubnetGroup") or {}
+    here = {group.get("VpcId"), *(one.get("SubnetIdentifier") for one in group.get("Subnets") or ())} - {None}
+    networks = (function.get("VpcConfig") or {} for function in view.rows(FUNCTIONS))
+    return any(here & {network.get("VpcId"), *(network.get("SubnetIds") or ())} for network in networks)
 
 
 def _is_pooled(view: View, database: Row) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from passmuster.checks.declaration import Controls, check
 from passmuster.inventory.operations.autoscaling import GROUPS
-from passmuster.inventory.operations.ecs import SERVICES, TASK_DEFINITIONS
+from passmuster.inventory.operations.ecs import SERVICES, TASK_DEFINITIONS, cluster_of
 from passmuster.inventory.operations.elbv2 import TARGET_GROUPS
 from passmuster.inventory.snapshot import Row, View
 from passmuster.model.evidence import Evidence
@@ -82,7 +82,8 @@ def _target_group(targets: Row) -> Finding:
             expected="health check on",
             facts={"kind": "target-group", "TargetGroupArn": arn},
         )
-    return passed(targets.origin, arn, f"The target group {name} checks its targets", observed="health check on")
+    message, on = f"The target group {name} checks its targets", "health check on"
+    return passed(targets.origin, arn, message, observed=on, expected=on)
 
 
 def _is_behind_target_group(group: Row) -> bool:
@@ -120,14 +121,10 @@ def _service(view: View, service: Row) -> Finding:
     observed = f"load balancer, grace period {grace} s"
     if grace <= 0:
         message = f"The service {name} has no grace period and may stop tasks while they start"
-        facts = {"kind": "service", "ServiceArn": arn, "ServiceName": name, "ClusterName": _cluster(service)}
+        facts = {"kind": "service", "ServiceArn": arn, "ServiceName": name, "ClusterName": cluster_of(service)}
         return failed(service.origin, arn, message, observed=observed, expected=SERVICE_EXPECTED, facts=facts)
     message = f"The service {name} is checked by its load balancer"
     return passed(service.origin, arn, message, observed=observed, expected=SERVICE_EXPECTED)
-
-
-def _cluster(service: Row) -> str:
-    return str(service.get("clusterArn") or "").rpartition("/")[2]
 
 
 def _is_behind_load_balancer(service: Row) -> bool:
@@ -150,7 +147,7 @@ def _service_alone(view: View, service: Row) -> Finding:
             f"Nothing checks the health of the service {name}: no load balancer and no container health check",
             observed="no health check",
             expected=SERVICE_EXPECTED,
-            facts={"kind": "container", "ServiceName": name, "ClusterName": _cluster(service)},
+            facts={"kind": "container", "ServiceName": name, "ClusterName": cluster_of(service)},
         )
     return passed(
         service.origin,

@@ -35,6 +35,7 @@ EXPECTED = "a health check on a path of its own that accepts 2xx only"
             None,
             Stricter.SAME,
             "A regular expression that health check paths must match, besides not being the start page.",
+            expression=True,
         ),
     ),
     attestable=timedelta(days=180),

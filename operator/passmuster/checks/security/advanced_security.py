@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from passmuster.checks.declaration import check
 from passmuster.inventory.call import Call
-from passmuster.inventory.index import Index
+from passmuster.inventory.index import Index, by_region
 from passmuster.inventory.operations.accessanalyzer import ANALYZERS
 from passmuster.inventory.operations.ec2 import INSTANCES
 from passmuster.inventory.operations.ecr import REPOSITORIES
@@ -17,7 +17,7 @@ from passmuster.inventory.operations.eks import CLUSTERS as EKS_CLUSTERS
 from passmuster.inventory.operations.guardduty import DETECTOR, DETECTORS, is_on
 from passmuster.inventory.operations.inspector2 import INSPECTOR
 from passmuster.inventory.operations.lambda_ import FUNCTIONS
-from passmuster.inventory.operations.s3 import BUCKETS, is_in
+from passmuster.inventory.operations.s3 import BUCKET_LOCATION, BUCKETS, located
 from passmuster.inventory.snapshot import Row, View, all_of, any_of, seen
 from passmuster.model.evidence import Evidence
 from passmuster.model.finding import Finding, failed, passed, unknown
@@ -58,6 +58,7 @@ EXPECTED = "two of: Amazon Inspector, Macie, an analyzer of unused access, Guard
         REPOSITORIES,
         FUNCTIONS,
         BUCKETS,
+        BUCKET_LOCATION,
         ECS_CLUSTERS,
         EKS_CLUSTERS,
     ),
@@ -68,8 +69,8 @@ def advanced_security(view: View, parameters: Parameters, evidence: Evidence) ->
     Two of four suffice. A protection must be on in every governed region that has what it protects, and in one at
     least: Amazon Inspector for each of instances, repositories and functions; Macie for buckets; GuardDuty's malware or
     runtime protection for instances and clusters. An active analyzer of unused access counts in any region, because
-    identities are the same in all. One that is being set up is in transit. Where Macie is off, AWS refuses to answer:
-    then it can neither be counted nor denied.
+    identities are the same in all. One that is being set up is in transit. That Macie is off AWS says with the code of
+    a refusal; any other refusal leaves open whether it is on.
     """
     features = _features(view, ("ENABLED", "ACTIVE"))
     setting_up = _features(view, ("ENABLED", "ACTIVE", "ENABLING", "CREATING"))
@@ -132,13 +133,9 @@ def _covered(places: Iterable[K], on: Callable[[K], bool], used: Callable[[K], b
     return all_of(lambda: any_of(*(lambda place=place: on(place) for place in every)), *map(spared, every))
 
 
-def _by_region(view: View, call: Call) -> Index:
-    return Index(lambda row: row.region, view.rows(call))
-
-
 def _inspector(view: View, states: tuple[str, ...]) -> bool:
-    told = _by_region(view, INSPECTOR)
-    resources = {kind: _by_region(view, call) for kind, call in INSPECTED.items()}
+    told = by_region(view.rows(INSPECTOR))
+    resources = {kind: by_region(view.rows(call)) for kind, call in INSPECTED.items()}
     return _covered(
         product(view.regions, INSPECTED),
         lambda place: any(row.get(place[1]) in states for row in told.rows(place[0], place[0])),
@@ -147,17 +144,17 @@ def _inspector(view: View, states: tuple[str, ...]) -> bool:
 
 
 def _macie(view: View, states: tuple[str, ...]) -> bool:
-    told = _by_region(view, MACIE)
+    told = by_region(view.rows(MACIE))
     return _covered(
         view.regions,
         lambda region: any(row.get("status") in states for row in told.rows(region, region)),
-        lambda region: any(is_in(bucket, region) for bucket in view.rows(BUCKETS)),
+        lambda region: any(place == region for _, place in located(view)),
     )
 
 
 def _guardduty(view: View) -> bool:
-    told = _by_region(view, DETECTOR)
-    resources = [_by_region(view, call) for call in (INSTANCES, ECS_CLUSTERS, EKS_CLUSTERS)]
+    told = by_region(view.rows(DETECTOR))
+    resources = [by_region(view.rows(call)) for call in (INSTANCES, ECS_CLUSTERS, EKS_CLUSTERS)]
     return _covered(
         view.regions,
         lambda region: any(map(_protects, told.rows(region, region))),

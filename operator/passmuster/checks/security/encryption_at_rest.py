@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cache
 
 from passmuster.checks.declaration import Controls, check
@@ -10,11 +11,11 @@ from passmuster.inventory.operations.dynamodb import TABLE, TABLES
 from passmuster.inventory.operations.ec2 import EBS_ENCRYPTION_BY_DEFAULT, VOLUMES
 from passmuster.inventory.operations.efs import FILE_SYSTEMS
 from passmuster.inventory.operations.elasticache import REPLICATION_GROUPS, SERVERLESS_CACHES, SINGLE_CLUSTERS
-from passmuster.inventory.operations.kms import ALIASES, aws_managed_keys, names_own_alias
+from passmuster.inventory.operations.kms import ALIASES, aws_managed_keys, names_key, names_own_alias
 from passmuster.inventory.operations.opensearch import DOMAIN_NAMES, DOMAINS
 from passmuster.inventory.operations.rds import DB_CLUSTERS, DB_INSTANCES, is_changing, is_going
 from passmuster.inventory.operations.redshift import CLUSTERS
-from passmuster.inventory.operations.s3 import BUCKET_ENCRYPTION, BUCKETS, is_in
+from passmuster.inventory.operations.s3 import BUCKET_ENCRYPTION, BUCKET_LOCATION, BUCKETS, located
 from passmuster.inventory.operations.sns import TOPIC_ATTRIBUTES, TOPICS
 from passmuster.inventory.operations.sqs import QUEUE_ATTRIBUTES, QUEUES
 from passmuster.inventory.snapshot import Row, View
@@ -42,6 +43,7 @@ KMS = ("aws:kms", "aws:kms:dsse")
         DB_CLUSTERS,
         FILE_SYSTEMS,
         BUCKETS,
+        BUCKET_LOCATION,
         BUCKET_ENCRYPTION,
         TABLES,
         TABLE,
@@ -142,7 +144,7 @@ class _Judge:
                 yield passed(row.origin, arn, f"The {name} is encrypted", observed="encrypted", expected=self.expected)
 
     def _is_of_customer(self, key: str | None) -> bool:
-        if not key or key == "AWS_OWNED_KMS_KEY" or names_own_alias(key):
+        if not key or not names_key(key) or names_own_alias(key):
             return False
         return ":alias/" in key or key.startswith("alias/") or key.rpartition("/")[2] not in self._managed()
 
@@ -155,8 +157,7 @@ def _default(view: View, judge: _Judge) -> Iterator[Finding]:
             message = f"New volumes in {row.region} are encrypted"
             yield passed(row.origin, view.account_id, message, observed=observed, expected=expected)
         else:
-            message = f"New volumes in {row.region} are not encrypted by default"
-            facts = {"missing": "default"}
+            message, facts = f"New volumes in {row.region} are not encrypted by default", {"missing": "default"}
             yield failed(row.origin, view.account_id, message, observed=observed, expected=expected, facts=facts)
 
 
@@ -219,17 +220,17 @@ def _file_systems(view: View, judge: _Judge) -> Iterator[Finding]:
 
 
 def _buckets(view: View, judge: _Judge) -> Iterator[Finding]:
-    for bucket in view.rows(BUCKETS):
-        if not is_in(bucket, view.region):
+    for bucket, place in located(view):
+        if place != view.region:
             continue
         arn = f"arn:{view.partition}:s3:::{bucket['Name']}"
         with view.judging(arn, view.region):
             row = view.row(BUCKET_ENCRYPTION, bucket)
             rules = (row.get("Rules") or []) if row is not None else []
             keys = [rule.get("KMSMasterKeyID") for rule in rules if rule and rule.get("SSEAlgorithm") in KMS]
-            found = row if row is not None else bucket
-            name, key = bucket["Name"], next(iter(keys), None)
-            yield from judge(found, arn, f"bucket {name}", kind="bucket", identifier=name, encrypted=True, key=key)
+            name, key, found = bucket["Name"], next(iter(keys), None), row if row is not None else bucket
+            verdicts = judge(found, arn, f"bucket {name}", kind="bucket", identifier=name, encrypted=True, key=key)
+            yield from (replace(verdict, region=place) for verdict in verdicts)
 
 
 def _tables(view: View, judge: _Judge) -> Iterator[Finding]:
@@ -257,8 +258,7 @@ def _topics(view: View, judge: _Judge) -> Iterator[Finding]:
         arn = topic["TopicArn"]
         with view.judging(arn, topic.region):
             for row in view.rows(TOPIC_ATTRIBUTES, topic):
-                key = row.get("KmsMasterKeyId")
-                name = f"topic {arn.rpartition(':')[2]}"
+                key, name = row.get("KmsMasterKeyId"), f"topic {arn.rpartition(':')[2]}"
                 yield from judge(row, arn, name, kind="topic", identifier=arn, encrypted=bool(key), key=key)
 
 

@@ -11,7 +11,7 @@ from passmuster.inventory.operations.eks import CLUSTERS as EKS_CLUSTERS
 from passmuster.inventory.operations.guardduty import ADMINISTRATOR, DETECTOR, DETECTORS, administrator, is_on
 from passmuster.inventory.operations.lambda_ import FUNCTIONS
 from passmuster.inventory.operations.rds import DB_INSTANCES, is_rds
-from passmuster.inventory.operations.s3 import BUCKETS, is_in
+from passmuster.inventory.operations.s3 import BUCKET_LOCATION, BUCKETS, located
 from passmuster.inventory.snapshot import Row, View, all_of, any_of, unmet
 from passmuster.model.evidence import Evidence
 from passmuster.model.finding import Finding, failed, not_applicable, passed
@@ -33,6 +33,7 @@ EXPECTED = "an enabled detector that publishes often enough, with the required f
         DETECTOR,
         ADMINISTRATOR,
         BUCKETS,
+        BUCKET_LOCATION,
         DB_INSTANCES,
         FUNCTIONS,
         EKS_CLUSTERS,
@@ -146,7 +147,7 @@ def _covered(view: View, settings: Row, feature: str) -> Callable[[], bool]:
 def _in_use(view: View, feature: str) -> bool:
     match feature:
         case "S3_DATA_EVENTS":
-            return any(is_in(bucket, view.region) for bucket in view.rows(BUCKETS))
+            return any(place == view.region for _, place in located(view))
         case "RDS_LOGIN_EVENTS":
             return any(is_rds(database) for database in view.rows(DB_INSTANCES))
         case "LAMBDA_NETWORK_LOGS":

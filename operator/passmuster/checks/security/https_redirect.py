@@ -16,6 +16,7 @@ from passmuster.model.verdict import Category, Phase, Severity
 
 ACME_PATH = "/.well-known/acme-challenge/*"
 EXPECTED = "redirect to HTTPS (301 or 308) on a port with a TLS listener"
+EXPECTED_AT_EDGE = "redirect-to-https or https-only"
 PERMANENT = ("HTTP_301", "HTTP_308")
 
 
@@ -38,28 +39,33 @@ def https_redirect(view: View, parameters: Parameters, evidence: Evidence) -> It
     """A password typed into a clear-text page is read by whoever shares the network.
 
     Every HTTP listener of an application load balancer is judged by its default action and by each of its rules: one
-    redirect rule beside a forwarding default is not enough. HTTP_301 and 308 count, a temporary 302 does not. The path
-    of the ACME challenge may stay in clear text. A redirect without a listener at its port leads nowhere and fails.
-    A distribution passes when each of its behaviours redirects or allows HTTPS only.
+    redirect rule beside a forwarding default is not enough. Of the default action HTTP_301 and 308 count, a temporary
+    302 does not; a rule may also redirect to HTTPS for a time, or answer by itself with a fixed response, because
+    neither forwards clear text. The path of the ACME challenge may stay in clear text. A redirect without a listener at
+    its port leads nowhere and fails. A distribution passes when each of its behaviours redirects or allows HTTPS only.
     """
-    for balancer in view.rows(LOAD_BALANCERS):
-        if balancer["Type"] != "application":
-            continue
-        with view.judging(balancer["LoadBalancerArn"], balancer.region):
-            listeners = list(view.rows(LISTENERS, balancer))
-            secure_ports = {str(row["Port"]) for row in listeners if row["Protocol"] == "HTTPS"}
-            for listener in listeners:
-                if listener["Protocol"] == "HTTP":
-                    with view.judging(listener["ListenerArn"], listener.region):
-                        yield _listener(view, balancer, listener, secure_ports)
-    for distribution in view.rows(DISTRIBUTIONS):
-        if distribution.get("Enabled"):
-            yield _distribution(distribution)
+    with view.judging(view.account_id):
+        for balancer in view.rows(LOAD_BALANCERS):
+            if balancer["Type"] == "application":
+                yield from _balancer(view, balancer)
+    with view.judging(view.account_id):
+        for distribution in view.rows(DISTRIBUTIONS):
+            if distribution.get("Enabled"):
+                yield _distribution(distribution)
+
+
+def _balancer(view: View, balancer: Row) -> Iterator[Finding]:
+    with view.judging(balancer["LoadBalancerArn"], balancer.region):
+        listeners = list(view.rows(LISTENERS, balancer))
+        secure_ports = {str(row["Port"]) for row in listeners if row["Protocol"] == "HTTPS"}
+        for listener in listeners:
+            if listener["Protocol"] == "HTTP":
+                with view.judging(listener["ListenerArn"], listener.region):
+                    yield _listener(view, balancer, listener, secure_ports)
 
 
 def _listener(view: View, balancer: Row, listener: Row, secure_ports: set[str]) -> Finding:
     name = f"listener :{listener['Port']} of {balancer['LoadBalancerName']}"
-    facts = _facts(view, balancer, listener, secure_ports)
     fault = _fault(listener["DefaultActions"], listener["Port"], secure_ports)
     if fault is not None:
         return failed(
@@ -68,7 +74,7 @@ def _listener(view: View, balancer: Row, listener: Row, secure_ports: set[str]) 
             f"The {name} answers in clear text",
             observed=f"default action: {fault}",
             expected=EXPECTED,
-            facts={**facts, "default": "clear"},
+            facts={**_facts(view, balancer, listener, secure_ports), "default": "clear"},
         )
     for rule in view.rows(RULES, listener):
         fault = _fault_of(rule, listener, secure_ports)
@@ -79,12 +85,15 @@ def _listener(view: View, balancer: Row, listener: Row, secure_ports: set[str]) 
                 f"A rule of the {name} answers in clear text",
                 observed=f"rule {rule['Priority']}: {fault}",
                 expected=EXPECTED,
-                facts={**facts, "default": "redirect"},
+                facts={**_facts(view, balancer, listener, secure_ports), "default": "redirect"},
             )
-    return passed(listener.origin, listener["ListenerArn"], f"The {name} redirects to HTTPS", expected=EXPECTED)
+    message = f"The {name} redirects to HTTPS"
+    return passed(listener.origin, listener["ListenerArn"], message, observed="redirect to HTTPS", expected=EXPECTED)
 
 
-def _fault(actions: list[dict[str, Any]], port: int, secure_ports: set[str]) -> str | None:
+def _fault(
+    actions: list[dict[str, Any]], port: int, secure_ports: set[str], codes: tuple[str, ...] = PERMANENT
+) -> str | None:
     """What is wrong with the actions, None if they lead to TLS. An authentication before the redirect is harmless."""
     if not actions:
         return "none"
@@ -95,7 +104,7 @@ def _fault(actions: list[dict[str, Any]], port: int, secure_ports: set[str]) -> 
     target = str(redirect.get("Port", "#{port}")).replace("#{port}", str(port))
     if redirect.get("Protocol", "#{protocol}") != "HTTPS":
         return "redirect that stays on HTTP"
-    if redirect.get("StatusCode") not in PERMANENT:
+    if redirect.get("StatusCode") not in codes:
         return f"temporary redirect ({redirect.get('StatusCode')})"
     return None if target in secure_ports else f"redirect to port {target}, where no TLS listener is"
 
@@ -104,7 +113,8 @@ def _fault_of(rule: Row, listener: Row, secure_ports: set[str]) -> str | None:
     """What is wrong with a rule's actions; the default rule is the listener's default action."""
     if rule.get("IsDefault") or _is_acme(rule):
         return None
-    return _fault(rule["Actions"], listener["Port"], secure_ports)
+    fault = _fault(rule["Actions"], listener["Port"], secure_ports, (*PERMANENT, "HTTP_302"))
+    return None if fault == "fixed-response" else fault
 
 
 def _facts(view: View, balancer: Row, listener: Row, secure_ports: set[str]) -> dict[str, str]:
@@ -141,12 +151,13 @@ def _distribution(distribution: Row) -> Finding:
             distribution["ARN"],
             f"The {name} serves {', '.join(clear)} in clear text",
             observed="viewer protocol policy: allow-all",
-            expected="redirect-to-https or https-only",
+            expected=EXPECTED_AT_EDGE,
             facts={"distributionId": distribution["Id"]},
         )
     return passed(
         distribution.origin,
         distribution["ARN"],
         f"The {name} serves HTTPS only",
-        observed=", ".join(sorted(set(behaviours.values()))),
+        observed=f"viewer protocol policy: {', '.join(sorted(set(behaviours.values())))}",
+        expected=EXPECTED_AT_EDGE,
     )

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
-from urllib.parse import unquote
 
 from passmuster.checks.declaration import Controls, check
 from passmuster.inventory.call import Call
-from passmuster.inventory.index import Index
+from passmuster.inventory.index import by_region
 from passmuster.inventory.operations.accessanalyzer import ANALYZERS
+from passmuster.inventory.policy_documents import decoded, listed, statements
 from passmuster.inventory.snapshot import Row, View, unmet
 from passmuster.model.evidence import Evidence
 from passmuster.model.finding import Finding, failed, passed, unknown
@@ -126,7 +125,7 @@ def iam_least_privilege(view: View, parameters: Parameters, evidence: Evidence) 
             with view.judging(user["Arn"], user.region):
                 yield _user(view, user, timedelta(days=parameters["maxKeyAgeDays"]), evidence.now)
     if not view.absent_everywhere(ANALYZERS, Reason.NOT_IN_PARTITION):
-        analyzers = Index(lambda row: row.region, view.rows(ANALYZERS))
+        analyzers = by_region(view.rows(ANALYZERS))
         for region in view.regions:
             with view.judging(view.account_id, region):
                 yield _region(view, list(analyzers.rows(region, region)), region)
@@ -157,12 +156,14 @@ def _root_account(view: View, summary: Row) -> Finding:
 
 
 def _policy(policy: Row) -> Finding:
-    name, expected = f"policy {policy['Name']}", "no statement that allows every action on every resource"
+    name = f"policy {policy.get('Name') or policy['Arn'].rpartition('/')[2]}"
+    expected = "no statement that allows every action on every resource"
     if any(map(_allows_everything, policy["Documents"])):
         message = f"The {name} allows everything"
         observed, facts = "Action * on Resource *", {"kind": "policy", "PolicyArn": policy["Arn"]}
         return failed(policy.origin, policy["Arn"], message, observed=observed, expected=expected, facts=facts)
-    return passed(policy.origin, policy["Arn"], f"The {name} does not allow everything", expected=expected)
+    message = f"The {name} does not allow everything"
+    return passed(policy.origin, policy["Arn"], message, observed="no such statement", expected=expected)
 
 
 def _user(view: View, user: Row, maximum: timedelta, now: datetime) -> Finding:
@@ -177,14 +178,15 @@ def _identity(identity: Row, kind: str, conditions: dict[str, Callable[[], bool]
     name, expected = f"{kind} {identity['Name']}", ", ".join(conditions)
     missing = unmet(conditions)
     if not missing:
-        return passed(identity.origin, identity["Arn"], f"The {name} has {expected}", expected=expected)
+        message = f"The {name} has {expected}"
+        return passed(identity.origin, identity["Arn"], message, observed=expected, expected=expected)
     admins = [
         policy
         for policy, document in zip(identity.get("Policies") or [], identity["Documents"], strict=False)
         if _allows_everything(document)
     ]
     observed = [f"not: {phrase}" for phrase in missing] + [f"inline policy {policy}" for policy in admins]
-    message = f"The {name} does not have {', '.join(missing)}"
+    message = f"The {name} does not meet: {', '.join(missing)}"
     facts = {"kind": "inline-policy" if admins else "old-key", "Identity": kind, "Name": identity["Name"]}
     if admins:
         facts["Policies"] = ", ".join(admins)
@@ -197,26 +199,13 @@ def _has_no_admin(identity: Row) -> Callable[[], bool]:
 
 
 def _allows_everything(document: Any) -> bool:
+    """`document` is the statements as the call keeps them, or a document that is still encoded."""
     return any(
         statement.get("Effect") == "Allow"
-        and any(re.fullmatch(r"\*+(:\*+)?", action) for action in _listed(statement.get("Action")))
-        and any(re.fullmatch(r"\*+", resource) for resource in _listed(statement.get("Resource")))
-        for statement in _statements(document)
+        and any(re.fullmatch(r"\*+(:\*+)?", str(action)) for action in listed(statement.get("Action")))
+        and any(re.fullmatch(r"\*+", str(resource)) for resource in listed(statement.get("Resource")))
+        for statement in (statements(decoded(document)) if isinstance(document, str) else listed(document))
     )
-
-
-def _statements(document: Any) -> list[dict[str, Any]]:
-    """The statements of a document as the call keeps it, or of percent-encoded JSON."""
-    if isinstance(document, str):
-        try:
-            document = json.loads(unquote(document)).get("Statement")
-        except ValueError:
-            return []
-    return document if isinstance(document, list) else [document] if document else []
-
-
-def _listed(value: Any) -> list[str]:
-    return [value] if isinstance(value, str) else [str(one) for one in value or []]
 
 
 def _region(view: View, analyzers: list[Row], region: str) -> Finding:

@@ -9,7 +9,7 @@ from typing import Any
 
 from passmuster.checks.declaration import Controls, check
 from passmuster.inventory.call import Call
-from passmuster.inventory.index import Index
+from passmuster.inventory.index import Index, by_region
 from passmuster.inventory.operations.ecr import REPOSITORIES, private_image
 from passmuster.inventory.operations.ecs import CONTAINER_IMAGES
 from passmuster.inventory.operations.inspector2 import INSPECTOR
@@ -88,12 +88,13 @@ def image_scanning(view: View, parameters: Parameters, evidence: Evidence) -> It
     Unknown; a scan under way is in transit. Tags that can be moved are a warning.
     """
     images = Index(_home, view.rows(CONTAINER_IMAGES))
+    inspector = by_region(view.rows(INSPECTOR))
     maximum = timedelta(days=parameters["maxCriticalAgeDays"])
     with view.judging(view.account_id):
         for repository in view.rows(REPOSITORIES):
             with view.judging(repository["repositoryArn"], repository.region):
                 if seen(images.rows((view.account_id, repository.region, repository["repositoryName"]))):
-                    yield _Repository(view, repository, images, maximum, evidence.now).finding()
+                    yield _Repository(view, repository, images, inspector, maximum, evidence.now).finding()
     with view.judging(view.account_id):
         for _ in view.rows(CONTAINER_IMAGES):
             pass  # what could not be read may run an image of a repository that was not judged
@@ -108,10 +109,13 @@ def _home(container: Row) -> tuple[str, str, str] | None:
 class _Repository:
     """One repository, with the containers that run its images."""
 
-    def __init__(self, view: View, row: Row, images: Index, maximum: timedelta, now: datetime) -> None:
+    def __init__(
+        self, view: View, row: Row, images: Index, inspector: Index, maximum: timedelta, now: datetime
+    ) -> None:
         self._view = view
         self._row = row
         self._images = images
+        self._inspector = inspector
         self._maximum = maximum
         self._now = now
 
@@ -165,8 +169,7 @@ class _Repository:
         return {"scanType": next((str(row.get("scanType") or "BASIC") for row in rows), "BASIC")}
 
     def _has_inspector(self) -> bool:
-        region = self._row.region
-        told = Index(lambda row: row.region, self._view.rows(INSPECTOR)).rows(region, region)
+        told = self._inspector.rows(self._row.region, self._row.region)
         return all(row.get("ecr") in (None, *INSPECTS) for row in told)
 
     def _is_clean(self) -> bool:

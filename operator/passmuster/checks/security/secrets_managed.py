@@ -8,7 +8,15 @@ from typing import Any
 from passmuster.checks.declaration import Controls, check
 from passmuster.inventory.operations.ecs import SERVICES, TASK_DEFINITIONS
 from passmuster.inventory.operations.lambda_ import FUNCTIONS
-from passmuster.inventory.operations.rds import DB_CLUSTERS, DB_INSTANCES, is_changing, is_going, is_rds, status
+from passmuster.inventory.operations.rds import (
+    DB_CLUSTERS,
+    DB_INSTANCES,
+    is_changing,
+    is_going,
+    is_rds,
+    is_replica,
+    status,
+)
 from passmuster.inventory.operations.secretsmanager import SECRETS
 from passmuster.inventory.snapshot import Row, View
 from passmuster.model.evidence import Evidence
@@ -37,6 +45,7 @@ MANAGED = f"a master secret managed by RDS, or a secret tagged {LINK_TAG}"
             [PATTERN],
             Stricter.MORE,
             "Regular expressions; a variable whose name matches one is taken for a secret.",
+            expression=True,
         ),
     ),
     controls=Controls(
@@ -61,7 +70,7 @@ def secrets_managed(view: View, parameters: Parameters, evidence: Evidence) -> I
             yield _function(function, parameters)
     with view.judging(view.account_id):
         for database in view.rows(DB_INSTANCES):
-            if not _is_replica(database) and not database.get("DBClusterIdentifier"):
+            if not is_replica(database) and not database.get("DBClusterIdentifier"):
                 yield from _database(view, database, database["DBInstanceArn"], database["DBInstanceIdentifier"])
     with view.judging(view.account_id):
         for database in view.rows(DB_CLUSTERS):
@@ -109,7 +118,8 @@ def _function(function: Row, parameters: Parameters) -> Finding:
 
 def _environment(row: Row, arn: str, name: str, exposed: list[str], facts: dict[str, str]) -> Finding:
     if not exposed:
-        return passed(row.origin, arn, f"The {name} has no secret in its environment", expected=NO_LITERAL)
+        message = f"The {name} has no secret in its environment"
+        return passed(row.origin, arn, message, observed="no such variable", expected=NO_LITERAL)
     return failed(
         row.origin,
         arn,
@@ -120,19 +130,11 @@ def _environment(row: Row, arn: str, name: str, exposed: list[str], facts: dict[
     )
 
 
-def _is_replica(database: Row) -> bool:
-    return bool(
-        database.get("ReadReplicaSourceDBInstanceIdentifier") or database.get("ReadReplicaSourceDBClusterIdentifier")
-    )
-
-
 def _is_secondary(cluster: Row) -> bool:
     """Whether the cluster replicates another; a secondary of a global database has members but no writer."""
     members = cluster.get("DBClusterMembers") or []
     no_writer = bool(members) and not any(member.get("IsClusterWriter") for member in members)
-    return bool(cluster.get("ReplicationSourceIdentifier")) or (
-        bool(cluster.get("GlobalClusterIdentifier")) and no_writer
-    )
+    return is_replica(cluster) or (bool(cluster.get("GlobalClusterIdentifier")) and no_writer)
 
 
 def _database(view: View, database: Row, arn: str, identifier: str) -> Iterator[Finding]:

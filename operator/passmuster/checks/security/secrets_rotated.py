@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
-from datetime import date, datetime, timedelta
-from functools import lru_cache
-from importlib.resources import files
+from datetime import datetime, timedelta
 from typing import Any
 
-import yaml
-
 from passmuster.checks.declaration import Controls, check
+from passmuster.inventory import schedules
 from passmuster.inventory.call import Call
+from passmuster.inventory.operations.lifecycle import end_of
 from passmuster.inventory.operations.secretsmanager import SECRETS
 from passmuster.inventory.snapshot import Row, View, unmet
 from passmuster.model.evidence import Evidence
@@ -172,21 +169,14 @@ def _interval(secret: Mapping[str, Any]) -> timedelta | None:
     rules = secret.get("RotationRules") or {}
     if rules.get("AutomaticallyAfterDays"):
         return timedelta(days=rules["AutomaticallyAfterDays"])
-    rate = re.fullmatch(r"rate\((\d+) (hour|day)s?\)", (rules.get("ScheduleExpression") or "").strip())
-    if rate is not None:
-        return timedelta(**{f"{rate[2]}s": int(rate[1])})
+    regular = schedules.rate((rules.get("ScheduleExpression") or "").strip())
+    if regular is not None:
+        return regular
     since, due = _since(secret), secret.get("NextRotationDate")
     return due - since if since is not None and due is not None else None
 
 
 def _is_supported(view: View, secret: Row, now: datetime) -> bool:
     """An image brings a runtime of its own, and a runtime that is not in the table is supported."""
-    return all(now.date() <= _ends().get(row.get("Runtime") or "", date.max) for row in view.rows(FUNCTION, secret))
-
-
-@lru_cache(maxsize=1)
-def _ends() -> Mapping[str, date]:
-    """The last day of each runtime of functions, from the table of what AWS has ended."""
-    text = (files("passmuster.checks.operations") / "lifecycle.yaml").read_text(encoding="utf-8")
-    groups = [group for group in yaml.safe_load(text) if group["kind"] == "lambda-runtime"]
-    return {entry["version"]: entry["end"] for group in groups for entry in group["entries"]}
+    ends = (end_of("lambda-runtime", row.get("Runtime") or "") for row in view.rows(FUNCTION, secret))
+    return all(entry is None or now.date() <= entry.end for entry in ends)

@@ -150,7 +150,9 @@ def _used(
         guilty = _open(view, public)
         message += " and more than load balancers use it"
     if not guilty:
-        return passed(group.origin, arn, f"The {name} opens nothing but public ports of load balancers")
+        message = f"The {name} opens nothing but public ports of load balancers"
+        observed = _listed([_described(rule) for rule in ingress]) or "no ingress"
+        return passed(group.origin, arn, message, observed=observed, expected=expected)
     users = [row for row in seen(view.rows(NETWORK_INTERFACES)) if _has(row, group)]
     return failed(
         guilty[0].origin,

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 from passmuster.checks.declaration import Controls, check
-from passmuster.inventory.index import Index
+from passmuster.inventory.index import by_region
 from passmuster.inventory.operations.securityhub import AGGREGATOR, AGGREGATORS, HUB, HUB_V2, STANDARDS
-from passmuster.inventory.snapshot import Row, View, any_of, first_of
+from passmuster.inventory.snapshot import Row, View, first_found, first_of
 from passmuster.model.evidence import Evidence
 from passmuster.model.finding import Finding, failed, passed, unknown
 from passmuster.model.parameter import Parameters
@@ -54,9 +55,9 @@ class _Hubs:
 
     def __init__(self, view: View) -> None:
         self._view = view
-        self._hubs = Index(lambda row: row.region, view.rows(HUB))
-        self._standards = Index(lambda row: row.region, view.rows(STANDARDS))
-        self._newer = Index(lambda row: row.region, view.rows(HUB_V2))
+        self._hubs = by_region(view.rows(HUB))
+        self._standards = by_region(view.rows(STANDARDS))
+        self._newer = by_region(view.rows(HUB_V2))
 
     def hub(self, region: str) -> Row | None:
         """The hub of Security Hub CSPM, None where it is not enabled."""
@@ -78,16 +79,11 @@ class _Hubs:
 
 
 def _region(view: View, hubs: _Hubs, region: str) -> Iterator[Finding]:
-    found: list[Finding] = []
-
-    def noted(finding: Finding | None) -> bool:
-        found.extend([finding] if finding is not None else [])
-        return finding is not None
-
-    if any_of(lambda: noted(_by_standard(hubs, region)), lambda: noted(_by_newer(hubs, region))):
-        yield found[0]
+    found = first_found(partial(_by_standard, hubs, region), partial(_by_newer, hubs, region))
+    if found is not None:
+        yield found
         return
-    home = hubs.home()
+    home = hubs.home() if len(view.regions) > 1 else None
     if home in (None, region):
         yield _missing(view, hubs, region)
 

@@ -231,8 +231,8 @@ def _verdict(
     wrong = unmet({phrase: partial(clean, faults) for phrase, faults in conditions.items()})
     seen = ", ".join(dict.fromkeys(observed))
     if not wrong:
-        message = f"The {name} speaks modern TLS with a valid certificate"
-        return passed(row.origin, arn, message, expected=EXPECTED, warnings=warnings())
+        message, spoken = f"The {name} speaks modern TLS with a valid certificate", f"policy {facts[POLICY]}"
+        return passed(row.origin, arn, message, observed=spoken, expected=EXPECTED, warnings=warnings())
     return failed(
         row.origin,
         arn,
@@ -360,7 +360,7 @@ def _listener(view: View, validity: _Validity, balancer: Row, listener: Row, *, 
         listener["ListenerArn"],
         f"TLS listener :{listener.get('Port')} of {balancer['LoadBalancerName']}",
         {"certificate": default, "further certificates": further, "names": names, POLICY: weak},
-        {**_facts(balancer), "listenerArn": listener["ListenerArn"]},
+        {**_facts(balancer), "listenerArn": listener["ListenerArn"], POLICY: policy},
         warnings,
     )
 
@@ -384,10 +384,10 @@ def _distributions(view: View, validity: _Validity) -> Iterator[Finding]:
 
 def _distribution(view: View, validity: _Validity, distribution: Row) -> Finding:
     viewer = distribution.get("ViewerCertificate") or {}
-    stored = viewer.get("IAMCertificateId")
+    stored, lowest = viewer.get("IAMCertificateId"), str(viewer.get("MinimumProtocolVersion") or "TLSv1")
 
     def certificate() -> Iterator[str]:
-        if viewer.get("CloudFrontDefaultCertificate") or not (viewer.get("ACMCertificateArn") or stored):
+        if not viewer.get("ACMCertificateArn") and not stored:
             yield "certificate is CloudFront's own, with which TLS 1.0 is accepted"
         elif stored:
             held = next((row for row in view.rows(STORED_CERTIFICATES) if row["ServerCertificateId"] == stored), None)
@@ -403,7 +403,6 @@ def _distribution(view: View, validity: _Validity, distribution: Row) -> Finding
                     yield f"no certificate covers {domain}"
 
     def weak() -> Iterator[str]:
-        lowest = str(viewer.get("MinimumProtocolVersion") or "TLSv1")
         if not MODERN_AT_EDGE.match(lowest):
             yield f"policy {lowest} accepts less than TLS 1.2"
 
@@ -412,7 +411,7 @@ def _distribution(view: View, validity: _Validity, distribution: Row) -> Finding
         distribution["ARN"],
         f"distribution {distribution['Id']}",
         {"certificate": certificate, "names": names, POLICY: weak},
-        {"distributionId": distribution["Id"]},
+        {"distributionId": distribution["Id"], POLICY: lowest},
     )
 
 
@@ -441,8 +440,9 @@ def _domain(view: View, validity: _Validity, domain: Row, arn: str) -> Finding:
         if not domain.get("certificateArn") and not domain.get("regionalCertificateArn"):
             yield "no certificate"
 
+    policy = str(domain.get("securityPolicy") or ("TLS_1_0" if domain.get("certificateArn") else "TLS_1_2"))
+
     def weak() -> Iterator[str]:
-        policy = domain.get("securityPolicy") or ("TLS_1_0" if domain.get("certificateArn") else "TLS_1_2")
         if policy == "TLS_1_0":
             yield "policy TLS_1_0 accepts less than TLS 1.2"
 
@@ -456,5 +456,5 @@ def _domain(view: View, validity: _Validity, domain: Row, arn: str) -> Finding:
             "regional certificate": lambda: faults(REGIONAL_CERTIFICATES),
             POLICY: weak,
         },
-        {"domain": str(domain["domainName"])},
+        {"domain": str(domain["domainName"]), POLICY: policy},
     )

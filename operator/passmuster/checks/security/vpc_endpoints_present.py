@@ -15,6 +15,7 @@ from passmuster.inventory.operations.ec2 import (
     ROUTE_TABLES,
     SUBNETS,
     VPCS,
+    leads_out,
     route_table_of,
 )
 from passmuster.inventory.operations.ecr import REPOSITORIES
@@ -22,7 +23,7 @@ from passmuster.inventory.operations.ecs import SERVICES, subnets
 from passmuster.inventory.operations.kms import ALIASES, names_own_alias
 from passmuster.inventory.operations.lambda_ import FUNCTIONS
 from passmuster.inventory.operations.logs import LOG_GROUPS
-from passmuster.inventory.operations.s3 import BUCKETS, is_in
+from passmuster.inventory.operations.s3 import BUCKET_LOCATION, BUCKETS, located
 from passmuster.inventory.operations.secretsmanager import SECRETS
 from passmuster.inventory.snapshot import Row, View, any_of, seen, unmet
 from passmuster.model.evidence import Evidence
@@ -46,6 +47,7 @@ ENDPOINTS = Call(
     ),
 )
 NETWORK = (VPCS, SUBNETS, ROUTE_TABLES, NETWORK_INTERFACES, ENDPOINTS)
+RESOURCES = (BUCKETS, BUCKET_LOCATION, TABLES, REPOSITORIES, LOG_GROUPS, SECRETS, ALIASES)
 INFRASTRUCTURE = ("api_gateway_", "gateway_load_", "global_acc", "load_bal", "nat", "network_load_", "transit_", "vpc_")
 """How the types of interfaces begin that AWS puts into a subnet for the network itself."""
 
@@ -60,6 +62,7 @@ SIGNS = {
 
 KINDS = ("gateway", "interface")
 PENDING = ("pending", "pendingacceptance")
+GONE = ("deleted", "deleting", "failed", "rejected", "expired")
 
 
 @check(
@@ -68,7 +71,7 @@ PENDING = ("pending", "pendingacceptance")
     phase=Phase.FOUNDATION,
     severity=Severity.MEDIUM,
     fix="A",
-    calls=(*NETWORK, SERVICES, FUNCTIONS, INSTANCES, BUCKETS, TABLES, REPOSITORIES, LOG_GROUPS, SECRETS, ALIASES),
+    calls=(*NETWORK, SERVICES, FUNCTIONS, INSTANCES, *RESOURCES),
     nothing="No VPC has a workload in a private subnet",
     parameters=(
         Parameter(
@@ -177,7 +180,7 @@ class _Network:
         self.tables: dict[str, str | None] = {}
         for row in subnets:
             table = route_table_of(row, tables)
-            if table is None or not _leads_out(table):
+            if table is None or not leads_out(table):
                 self.tables[row["SubnetId"]] = None if table is None else table["RouteTableId"]
 
     def private(self, workload: Row) -> set[str]:
@@ -189,12 +192,8 @@ class _Network:
         return next((str(self.vpcs[subnet]) for subnet in self.private(workload)), None)
 
 
-def _leads_out(table: Row) -> bool:
-    return any(
-        (route.get("DestinationCidrBlock") or route.get("DestinationIpv6CidrBlock")) in ("0.0.0.0/0", "::/0")
-        and str(route.get("GatewayId") or "").startswith("igw-")
-        for route in table.get("Routes") or ()
-    )
+def _state(endpoint: Row) -> str:
+    return str(endpoint.get("State")).lower()
 
 
 def _subnets(workload: Row) -> set[str]:
@@ -221,45 +220,41 @@ class _Vpc:
         for workload in self.workloads.rows(self.row["VpcId"]):
             yield from self.network.private(workload)
 
-    def endpoints(self, service: str, kind: str, states: tuple[str, ...]) -> Iterator[Row]:
+    def endpoints(self, service: str) -> Iterator[Row]:
         """Its endpoints of a service, whose name ends with the region and the service."""
         for endpoint in self.view.rows(ENDPOINTS):
-            if (
-                endpoint.get("VpcId") == self.row["VpcId"]
-                and endpoint.get("VpcEndpointType", "Gateway") == kind
-                and str(endpoint.get("ServiceName")).endswith(f".{self.row.region}.{service}")
-                and str(endpoint.get("State")).lower() in states
-            ):
+            name = str(endpoint.get("ServiceName"))
+            if endpoint.get("VpcId") == self.row["VpcId"] and name.endswith(f".{self.row.region}.{service}"):
+                yield endpoint
+
+    def _working(self, service: str, kind: str, states: tuple[str, ...]) -> Iterator[Row]:
+        for endpoint in self.endpoints(service):
+            if endpoint.get("VpcEndpointType", "Gateway") == kind and _state(endpoint) in states:
                 yield endpoint
 
     def has_gateway(self, service: str, states: tuple[str, ...]) -> bool:
         """Whether the service's gateway is in the route table of every subnet in use."""
-        endpoints = self.endpoints(service, "Gateway", states)
+        endpoints = self._working(service, "Gateway", states)
         tables = {table for endpoint in endpoints for table in endpoint.get("RouteTableIds") or ()}
         return all(self.network.tables[subnet] in tables for subnet in self.used())
 
     def has_interface(self, service: str, states: tuple[str, ...]) -> bool:
         """Whether the service's endpoints with private DNS are in every zone in use."""
-        endpoints = [row for row in self.endpoints(service, "Interface", states) if row.get("PrivateDnsEnabled")]
+        endpoints = [row for row in self._working(service, "Interface", states) if row.get("PrivateDnsEnabled")]
         places = {subnet for endpoint in endpoints for subnet in endpoint.get("SubnetIds") or ()}
         zones = {self.network.zones[subnet] for subnet in places & self.network.zones.keys()}
         return all(self.network.zones[subnet] in zones for subnet in self.used())
 
     def has_some(self, service: str) -> bool:
         """Whether any endpoint of the service is in the network, whatever it serves."""
-        return any(
-            endpoint.get("VpcId") == self.row["VpcId"]
-            and str(endpoint.get("ServiceName")).endswith(f".{self.row.region}.{service}")
-            and str(endpoint.get("State")).lower() not in ("deleted", "deleting", "failed", "rejected", "expired")
-            for endpoint in seen(self.view.rows(ENDPOINTS))
-        )
+        return any(_state(endpoint) not in GONE for endpoint in seen(self.endpoints(service)))
 
     def needs(self, service: str) -> bool:
         """Whether the service has resources that the workloads could call."""
         view = self.view
         match service:
             case "s3":
-                return any(is_in(bucket, view.region) for bucket in view.rows(BUCKETS))
+                return any(place == view.region for _, place in located(view))
             case "kms":
                 return any(
                     row.get("TargetKeyId") and not names_own_alias(row["AliasName"]) for row in view.rows(ALIASES)

@@ -22,9 +22,9 @@ from passmuster.inventory.operations.appsync import GRAPHQL_APIS
 from passmuster.inventory.operations.cloudfront import DISTRIBUTIONS
 from passmuster.inventory.operations.cognito_idp import USER_POOL, USER_POOLS
 from passmuster.inventory.operations.elbv2 import LOAD_BALANCERS
-from passmuster.inventory.operations.endpoints import Endpoint, api_domains, other_apis, plain, public_balancers, state
+from passmuster.inventory.operations.endpoints import Endpoint, api_domains, fronts, other_apis, public_balancers, state
 from passmuster.inventory.operations.wafv2 import OF_BALANCER, OF_GRAPHQL_API, OF_STAGE, OF_USER_POOL
-from passmuster.inventory.snapshot import Row, View, any_of, first_of, unmet
+from passmuster.inventory.snapshot import Row, View, all_of, any_of, first_of, unmet
 from passmuster.model.evidence import Evidence
 from passmuster.model.finding import Finding, failed, passed, unknown
 from passmuster.model.parameter import Parameters
@@ -144,25 +144,21 @@ def _http_api(view: View, api: Endpoint) -> Finding:
         return acl is not None and _stops(view, EDGE, acl)
 
     def by_host() -> bool:
-        return first_of(_fronts(view, {plain(api.host)}), protects) is not None
+        return first_of(fronts(view, [api.host]), protects) is not None
 
     def by_domain() -> bool:
-        names = {plain(domain["domainName"]) for domain in api_domains(view, str(api.row["ApiId"]))}
-        return first_of(_fronts(view, names), protects) is not None
+        names = [domain["domainName"] for domain in api_domains(view, str(api.row["ApiId"]))]
+        return bool(names) and first_of(fronts(view, names), protects) is not None
 
-    if any_of(by_host, by_domain):
+    def some() -> bool:
+        return any(one.get("Enabled") and one.get("WebACLId") for one in view.rows(DISTRIBUTIONS))
+
+    if all_of(some, lambda: any_of(by_host, by_domain)):
         message = f"A distribution with a web ACL stands before the {api.name}"
         return passed(api.row.origin, api.arn, message, observed="web ACL of a distribution", expected=EXPECTED)
     message = f"No distribution with a web ACL stands before the {api.name}, and WAF cannot protect HTTP APIs directly"
     facts = {"resourceArn": api.arn, "missing": "distribution"}
     return failed(api.row.origin, api.arn, message, observed="no web ACL", expected=EXPECTED, facts=facts)
-
-
-def _fronts(view: View, hosts: set[str]) -> Iterator[Row]:
-    for distribution in view.rows(DISTRIBUTIONS) if hosts else ():
-        origins = {plain(origin["DomainName"]) for origin in distribution.get("Origins") or ()}
-        if distribution.get("Enabled") and origins & hosts:
-            yield distribution
 
 
 def _graphql_apis(view: View) -> Iterator[Finding]:
@@ -264,8 +260,7 @@ def _is_of(row: Row, managed: Mapping[str, Any]) -> bool:
 
 def _group_stops(group: Mapping[str, Any], members: Iterator[Row], *, known: bool) -> bool:
     """Whether a rule of the group stops requests after the overrides; a managed group without any is known to."""
-    overrides = {override["Name"]: bool(override["Stops"]) for override in group.get("Overrides") or ()}
-    overrides |= dict.fromkeys(group.get("Excluded") or (), False)
+    overrides = wafv2.overrides_of(group)
     if any(overrides.values()) or (known and not overrides):
         return True
     return any(member.get("Stops") and member.get("Name") not in overrides for member in members)

@@ -22,6 +22,7 @@ from passmuster.inventory.operations.wafv2 import (
     REGIONAL_ACL,
     REGIONAL_ACLS,
     REGIONAL_GROUP_RULES,
+    overrides_of,
 )
 from passmuster.inventory.snapshot import Row, View, any_of, first_of
 from passmuster.model.evidence import Evidence
@@ -148,8 +149,7 @@ def _enforced(view: View, group: Call, acl: Row, rule: Mapping[str, Any]) -> Ite
     if rule.get("Rate") and rule["Stops"]:
         yield rule["Rate"]
     if rule.get("Group"):
-        overrides = {one["Name"]: bool(one["Stops"]) for one in rule["Group"].get("Overrides") or ()}
-        overrides |= dict.fromkeys(rule["Group"].get("Excluded") or (), False)
+        overrides = overrides_of(rule["Group"])
         for member in view.rows(group, acl):
             stops = overrides.get(member.get("Name") or "", member.get("Stops"))
             if member.asked("ARN") == rule["Group"]["ARN"] and member.get("Rate") and stops:

@@ -21,7 +21,7 @@ EXECUTIONS = tuple(
         param="planArn",
         region_of=f"regions[{place}]",
         items="items",
-        keep=("planArn", "executionId", "executionState", "executionAction", "startTime", "endTime"),
+        keep=("planArn", "executionState", "executionAction", "startTime", "endTime"),
         absent=("ResourceNotFoundException",),
     )
     for place in (0, 1)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
-from datetime import date, timedelta
-from functools import lru_cache
-from itertools import pairwise
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import timedelta
+from fnmatch import fnmatchcase
 from typing import Any
 
+from passmuster.inventory import schedules
 from passmuster.inventory.call import Call, TimeAgo
-from passmuster.inventory.snapshot import Row, View
+from passmuster.inventory.index import Index
+from passmuster.inventory.operations.tagging import TAGGED, tags
+from passmuster.inventory.snapshot import Row, View, all_of, any_of, first_of
 
 BACKUP_PLANS = Call(
     "backup",
@@ -37,6 +38,21 @@ BACKUP_SELECTIONS = Call(
     keep=("SelectionId", "SelectionName", "BackupPlanId"),
     absent=("ResourceNotFoundException",),
 )
+BACKUP_SELECTION = Call(
+    "backup",
+    "GetBackupSelection",
+    each=BACKUP_SELECTIONS,
+    over="SelectionId",
+    param={"SelectionId": "value", "BackupPlanId": "request.BackupPlanId"},
+    keep="(BackupSelection || `{}`).{Resources: Resources, NotResources: NotResources, "
+    "AnyTag: ListOfTags[].{ConditionKey: ConditionKey, ConditionValue: ConditionValue}, Conditions: Conditions}",
+    absent=("ResourceNotFoundException",),
+)
+"""What a selection takes into its plan: by ARN, or by tag."""
+
+SELECTING = (BACKUP_PLANS, BACKUP_PLAN, BACKUP_SELECTIONS, BACKUP_SELECTION, TAGGED)
+"""What `Selections` reads; a check that asks it declares these calls."""
+
 BACKUP_VAULT = Call(
     "backup",
     "DescribeBackupVault",
@@ -87,11 +103,16 @@ RESTORE_JOBS = Call(
 )
 """Those that ended in the last year, by restore testing or by hand."""
 
+RESTORE_TIME_TARGETS = tuple(
+    f"{kind}_MEETS_RESTORE_TIME_TARGET" for kind in ("AURORA", "DYNAMODB", "EBS", "EC2", "EFS", "FSX", "RDS", "S3")
+)
+"""The rules of AWS Config that ask how long a restore takes, one for each type of resource."""
+
 RESTORE_TESTING_PLANS = Call(
     "backup",
     "ListRestoreTestingPlans",
     items="RestoreTestingPlans",
-    keep=("RestoreTestingPlanArn", "RestoreTestingPlanName", "ScheduleExpression", "LastExecutionTime"),
+    keep=("RestoreTestingPlanArn", "RestoreTestingPlanName", "ScheduleExpression"),
 )
 RESTORE_TESTING_SELECTIONS = Call(
     "backup",
@@ -113,9 +134,73 @@ def working_plans(view: View) -> Iterator[Row]:
                 yield plan
 
 
+class Selections:
+    """Which resources the plans take in, for a resource that is too young to have a backup."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self._tagged = Index(lambda row: row["ResourceARN"], view.rows(TAGGED))
+
+    def plans(self, region: str, *arns: str) -> Iterator[Row]:
+        """The plans of the region that select one of these resources."""
+        for listed in self._view.rows(BACKUP_PLANS):
+            if listed.region == region and self._is_selected(listed, region, arns):
+                yield from self._view.rows(BACKUP_PLAN, listed)
+
+    def _is_selected(self, listed: Row, region: str, arns: tuple[str, ...]) -> bool:
+        found = (
+            document
+            for selection in self._view.rows(BACKUP_SELECTIONS, listed)
+            for document in self._view.rows(BACKUP_SELECTION, selection)
+        )
+        return first_of(found, lambda document: any(self._takes(document, region, arn) for arn in arns)) is not None
+
+    def _takes(self, document: Row, region: str, arn: str) -> bool:
+        """One of the ARNs or one of the tags, if it names any; then every condition, and none of the exceptions."""
+        named, tagged = document.get("Resources") or (), document.get("AnyTag") or ()
+        return all_of(
+            lambda: not _names(document.get("NotResources") or (), arn),
+            lambda: any_of(
+                lambda: not (named or tagged),
+                lambda: _names(named, arn),
+                lambda: any(_value(self._tags(region, arn), one) == one.get("ConditionValue") for one in tagged),
+            ),
+            lambda: all(self._meets(condition, region, arn) for condition in _conditions(document)),
+        )
+
+    def _meets(self, condition: tuple[str, Mapping[str, str]], region: str, arn: str) -> bool:
+        operator, one = condition
+        wanted, found = one.get("ConditionValue") or "", _value(self._tags(region, arn), one)
+        alike = operator.endswith("Like") and found is not None and _names((wanted,), found)
+        same = alike or found == wanted
+        return same is not ("Not" in operator)
+
+    def _tags(self, region: str, arn: str) -> Mapping[str, str]:
+        return next((tags(row) for row in self._tagged.rows(arn, region)), {})
+
+
+def _names(patterns: Iterable[str], text: str) -> bool:
+    """Whether the text is one of these, in which an asterisk stands for anything."""
+    return any(fnmatchcase(text, pattern.replace("[", "[[]").replace("?", "[?]")) for pattern in patterns)
+
+
+def _value(found: Mapping[str, str], condition: Mapping[str, str]) -> str | None:
+    return found.get(str(condition.get("ConditionKey") or "").removeprefix("aws:ResourceTag/"))
+
+
+def _conditions(document: Row) -> Iterator[tuple[str, Mapping[str, str]]]:
+    for operator, ones in (document.get("Conditions") or {}).items():
+        yield from ((operator, one) for one in ones or ())
+
+
 def rules(plan: Row) -> list[dict[str, Any]]:
     """The rules of a plan: when it backs up, into which vault, and for how long."""
     return (plan.get("BackupPlan") or {}).get("Rules") or []
+
+
+def copied_to(plan: Row) -> Iterator[str | None]:
+    """The vaults, as ARNs, that the rules of a plan copy backups to."""
+    return (action.get("DestinationBackupVaultArn") for rule in rules(plan) for action in rule.get("CopyActions") or ())
 
 
 def took(job: Row) -> timedelta | None:
@@ -127,11 +212,6 @@ def took(job: Row) -> timedelta | None:
 DEFAULT_SCHEDULE = "cron(0 5 ? * * *)"
 """What AWS Backup takes for a rule without a schedule."""
 
-_MONTH = timedelta(days=31)
-_UNITS = {"minute": timedelta(minutes=1), "hour": timedelta(hours=1), "day": timedelta(days=1)}
-_DAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
-_MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
-
 
 def interval(rule: Mapping[str, Any]) -> timedelta | None:
     """The longest time between two backups of a rule, by its schedule; None for a schedule that cannot be read.
@@ -139,56 +219,4 @@ def interval(rule: Mapping[str, Any]) -> timedelta | None:
     >>> interval({"ScheduleExpression": "cron(0 1,13 * * ? *)"})
     datetime.timedelta(seconds=43200)
     """
-    return _interval(str(rule.get("ScheduleExpression") or DEFAULT_SCHEDULE).strip())
-
-
-@lru_cache(maxsize=1000)
-def _interval(schedule: str) -> timedelta | None:
-    rate = re.fullmatch(r"rate\((\d+) (minute|hour|day)s?\)", schedule)
-    if rate:
-        return int(rate[1]) * _UNITS[rate[2]]
-    fields = schedule.removeprefix("cron(").removesuffix(")").upper().split()
-    if len(fields) not in (5, 6):
-        return None
-    if re.search(r"L|W|#", fields[2] + re.sub("[A-Z]{3}", "", fields[4])):
-        return _MONTH
-    try:
-        return _longest_gap(fields)
-    except ValueError:
-        return None
-
-
-def _longest_gap(fields: list[str]) -> timedelta | None:
-    minutes, hours = _values(fields[0], 0, 59), _values(fields[1], 0, 23)
-    days, months = _values(fields[2], 1, 31), _values(fields[3], 1, 12, _MONTHS)
-    weekdays = _values(fields[4], 1, 7, _DAYS)
-    begins = sorted(60 * hour + minute for hour in hours for minute in minutes)
-    today = date(2026, 1, 1)
-    fires = [
-        n
-        for n in range(800)
-        if (day := today + timedelta(days=n)).month in months
-        and day.day in days
-        and day.isoweekday() % 7 + 1 in weekdays
-    ]
-    if len(fires) < 2:
-        return None
-    within = max((later - one for one, later in pairwise(begins)), default=0)
-    across = max(later - one for one, later in pairwise(fires)) * 24 * 60 - (begins[-1] - begins[0])
-    return timedelta(minutes=max(within, across))
-
-
-def _values(field: str, low: int, high: int, names: tuple[str, ...] = ()) -> set[int]:
-    """The values that a field of a cron expression stands for."""
-    values: set[int] = set()
-    for part in field.split(","):
-        for position, name in enumerate(names):
-            part = part.replace(name, str(low + position))
-        span, _, step = part.partition("/")
-        first, _, last = ("", "", "") if span in ("*", "?") else span.partition("-")
-        begin = int(first) if first else low
-        end = int(last) if last else high if step or not first else begin
-        # A span may wrap, as from Friday to Monday.
-        whole = range(begin, end + 1) if begin <= end else [*range(begin, high + 1), *range(low, end + 1)]
-        values.update(list(whole)[:: int(step or 1)])
-    return values
+    return schedules.longest_gap(str(rule.get("ScheduleExpression") or DEFAULT_SCHEDULE).strip())

@@ -1,6 +1,11 @@
 """Stacks that exist, with what their last drift detection found, and the resources they own."""
 
+from __future__ import annotations
+
+import re
+
 from passmuster.inventory.call import Call
+from passmuster.inventory.snapshot import View
 
 STACKS = Call(
     "cloudformation",
@@ -55,3 +60,47 @@ STACK_RESOURCES = Call(
     absent=("ValidationError",),
 )
 """A stack that was deleted since it was listed owns nothing."""
+
+NAMESPACES = {
+    "amazonmq": "mq",
+    "apigatewayv2": "apigateway",
+    "certificatemanager": "acm",
+    "cognito": "cognito-idp",
+    "directoryservice": "ds",
+    "docdb": "rds",
+    "efs": "elasticfilesystem",
+    "elasticloadbalancingv2": "elasticloadbalancing",
+    "elasticsearch": "es",
+    "emr": "elasticmapreduce",
+    "kinesisfirehose": "firehose",
+    "kinesisanalyticsv2": "kinesisanalytics",
+    "msk": "kafka",
+    "neptune": "rds",
+    "opensearchserverless": "aoss",
+    "opensearchservice": "es",
+    "stepfunctions": "states",
+}
+"""CloudFormation's name of a service, in lower case, where ARNs use another one; dashes aside."""
+
+
+def owned_by_stacks(view: View) -> set[tuple[str, str]]:
+    """Service, without its dashes, and physical id of everything the stacks say they own."""
+    found: set[tuple[str, str]] = set()
+    for row in view.rows(STACK_RESOURCES):
+        kind, physical = (row.get("ResourceType") or "").split("::"), row.get("PhysicalResourceId")
+        if physical and len(kind) > 2 and not str(row.get("ResourceStatus")).startswith("DELETE_"):
+            service = NAMESPACES.get(kind[1].lower(), kind[1].lower())
+            name = physical.rsplit("/", 1)[-1] if physical.startswith("https://") else physical
+            found.add((service.replace("-", ""), name.lstrip("/")))
+    return found
+
+
+def names_of(arn: str) -> set[tuple[str, str]]:
+    """Every way in which a stack may name the resource: the ARN, what follows the account in it, or its last part.
+
+    Slashes at the beginning do not count: of log groups and parameters ARNs and names do not agree on them.
+    """
+    parts = arn.split(":", 5)
+    rest = parts[5]
+    last, after_kind = re.split("[:/]", rest)[-1], re.split("[:/]", rest, maxsplit=1)[-1]
+    return {(parts[2].replace("-", ""), name.lstrip("/")) for name in (arn, rest, last, after_kind)}

@@ -23,11 +23,15 @@ CACHING_DISABLED = "4135ea2d-6df8-44a3-9df3-4b5a84be39ad"
 
 
 def caches(distribution: Row) -> bool:
-    """Whether any behaviour keeps answers: not all have the policy CachingDisabled, or without one no time to live."""
-    behaviours = (distribution.get("DefaultCacheBehavior"), *(distribution.get("CacheBehaviors") or ()))
-    return any(_keeps(behaviour or {}) for behaviour in behaviours)
+    """Whether any behaviour may keep answers: not all have the policy CachingDisabled."""
+    return any(behaviour.get("CachePolicyId") != CACHING_DISABLED for behaviour in _behaviours(distribution))
 
 
-def _keeps(behaviour: dict[str, Any]) -> bool:
-    policy = behaviour.get("CachePolicyId")
-    return policy != CACHING_DISABLED if policy else behaviour.get("MaxTTL") != 0
+def keeps_nothing(distribution: Row) -> bool:
+    """Whether the longest time to live of every behaviour that may keep answers is zero, by settings of its own."""
+    kept = [one for one in _behaviours(distribution) if one.get("CachePolicyId") != CACHING_DISABLED]
+    return all(not behaviour.get("CachePolicyId") and behaviour.get("MaxTTL") == 0 for behaviour in kept)
+
+
+def _behaviours(distribution: Row) -> list[dict[str, Any]]:
+    return [distribution.get("DefaultCacheBehavior") or {}, *(distribution.get("CacheBehaviors") or ())]

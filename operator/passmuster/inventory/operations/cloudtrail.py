@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
+from typing import Any, TypeVar
 
 from passmuster.inventory.call import Call
 from passmuster.inventory.snapshot import Row, Unread, View
+from passmuster.model.finding import Finding
+
+T = TypeVar("T")
 
 TRAILS = Call(
     "cloudtrail",
@@ -60,6 +64,10 @@ TRAIL_KEY = Call(
 )
 """The key that a trail encrypts with, asked where the key lives: beside the bucket, not always beside the trail."""
 
+EVERY_KIND = frozenset({"reads", "writes"})
+KINDS = {"All": EVERY_KIND, "ReadOnly": frozenset({"reads"}), "WriteOnly": frozenset({"writes"})}
+"""What each setting of a basic selector takes."""
+
 DELIVERED = "delivered in the last 24 hours"
 DELIVERED_WITHIN = timedelta(hours=24)
 FIRST_DELIVERY = timedelta(hours=1)
@@ -90,22 +98,39 @@ def change_facts(view: View, trail: Row) -> dict[str, str]:
 
 
 def records_management_events(view: View, trail: Row) -> bool:
-    """Whether the trail selects all management events, reads and writes."""
+    """Whether the trail selects all management events: reads and writes, by one selector or by two.
+
+    A trail without selectors has CloudTrail's default one, which does.
+    """
     row = view.row(EVENT_SELECTORS, trail)
     if row is None:
         return False
-    advanced = row.get("AdvancedEventSelectors") or []
-    if advanced:
-        return any(_selects_all_management(selector.get("FieldSelectors") or []) for selector in advanced)
-    return any(
-        selector.get("IncludeManagementEvents") and selector.get("ReadWriteType", "All") == "All"
-        for selector in row.get("EventSelectors") or []
-    )
+    advanced, basic = row.get("AdvancedEventSelectors") or [], row.get("EventSelectors") or []
+    kinds = [_kinds_of_advanced(one.get("FieldSelectors") or []) for one in advanced]
+    kinds = kinds or [_kinds_of_basic(one) for one in basic] or [EVERY_KIND]
+    return frozenset().union(*kinds) == EVERY_KIND
 
 
-def _selects_all_management(fields: list[dict[str, object]]) -> bool:
-    management = any(f.get("Field") == "eventCategory" and f.get("Equals") == ["Management"] for f in fields)
-    return management and not any(f.get("Field") == "readOnly" for f in fields)
+def _kinds_of_basic(selector: Mapping[str, Any]) -> frozenset[str]:
+    """Reads, writes or both, of the management events that a basic selector takes."""
+    if not selector.get("IncludeManagementEvents", True):
+        return frozenset()
+    return KINDS.get(selector.get("ReadWriteType") or "All", frozenset())
+
+
+def _kinds_of_advanced(fields: list[dict[str, Any]]) -> frozenset[str]:
+    """The same of an advanced selector; to leave out single sources is no narrowing, as it is none of a basic one."""
+    kinds = EVERY_KIND
+    management = False
+    for field in fields:
+        name, values = field.get("Field"), field.get("Equals") or []
+        if name == "eventCategory":
+            management = values == ["Management"]
+        elif name == "readOnly":
+            kinds = frozenset("reads" if str(value).lower() == "true" else "writes" for value in values)
+        elif name != "eventSource" or {one for one in field if field[one]} - {"Field", "NotEquals"}:
+            return frozenset()
+    return kinds if management else frozenset()
 
 
 def conditions(view: View, trail: Row, now: datetime) -> dict[str, Callable[[], bool]]:
@@ -141,21 +166,21 @@ def in_first_hour(view: View, trail: Row, now: datetime) -> bool:
     return started is not None and not status.get("LatestDeliveryError") and now - started < FIRST_DELIVERY
 
 
-def met(view: View, trail: Row, now: datetime) -> int:
-    """How many of the conditions the trail is known to meet."""
+def _met(view: View, trail: Row, now: datetime, *, unread: bool = False) -> int:
+    """How many of the conditions the trail meets; `unread` is what stands for one that could not be read."""
     count = 0
     for question in conditions(view, trail, now).values():
         try:
             count += question()
         except Unread:
-            continue
+            count += unread
     return count
 
 
 def best_trail(view: View, now: datetime) -> Row | None:
     """The trail that meets most conditions, ties by ARN; None without a trail; Unread if they cannot be listed."""
     candidates = trails(view)
-    return min(candidates, key=lambda trail: (-met(view, trail, now), trail["TrailARN"]), default=None)
+    return min(candidates, key=lambda trail: (-_met(view, trail, now), trail["TrailARN"]), default=None)
 
 
 def contenders(view: View, now: datetime) -> list[Row]:
@@ -167,24 +192,27 @@ def contenders(view: View, now: datetime) -> list[Row]:
     best = best_trail(view, now)
     if best is None:
         return []
-    floor = (-met(view, best, now), best["TrailARN"])
+    floor = (-_met(view, best, now), best["TrailARN"])
     rivals = [trail for trail in trails(view) if trail["TrailARN"] != best["TrailARN"]]
-    return [best, *(trail for trail in rivals if (-_at_most(view, trail, now), trail["TrailARN"]) < floor)]
+    return [best, *(one for one in rivals if (-_met(view, one, now, unread=True), one["TrailARN"]) < floor)]
 
 
-def _at_most(view: View, trail: Row, now: datetime) -> int:
-    """How many of the conditions the trail may meet, with what could not be read in its favour."""
-    count = 0
-    for question in conditions(view, trail, now).values():
-        try:
-            count += question()
-        except Unread:
-            count += 1
-    return count
+def judged_best(
+    view: View, now: datetime, attribute: Callable[[Row], T], verdict: Callable[[Row, T], Finding]
+) -> Iterator[Finding]:
+    """The verdict on one attribute of the best trail; nothing without a trail.
 
-
-def demand_best_trail(view: View, now: datetime) -> None:
-    """Raises Unread with what is missing to tell the best trail from its rivals; silent where everything was read."""
-    for trail in contenders(view, now):
-        for question in conditions(view, trail, now).values():
-            question()
+    Where it cannot be told which of several trails is the best, the verdict stands if the attribute is the same in all
+    of them; else the subject is Unknown for what is missing to tell.
+    """
+    candidates = contenders(view, now)
+    if not candidates:
+        return
+    best, *rivals = candidates
+    with view.judging(best["TrailARN"], best.region):
+        found = attribute(best)
+        if any(attribute(rival) != found for rival in rivals):
+            for trail in candidates:
+                for question in conditions(view, trail, now).values():
+                    question()  # one of them raises Unread: where everything was read there are no rivals
+        yield verdict(best, found)

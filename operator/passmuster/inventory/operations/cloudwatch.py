@@ -80,6 +80,11 @@ def _metric(source: Any, account: str | None) -> Metric:
     return Metric(source.get("Namespace") or "", source["MetricName"], dimensions, account)
 
 
+def acts(alarm: Row) -> bool:
+    """Whether the alarm does anything when it goes off."""
+    return bool(alarm.get("ActionsEnabled", True) and alarm.get("AlarmActions"))
+
+
 def alarm_topic(view: View) -> str:
     """The topic of the home region that most of the account's alarms notify, as far as is known; "" without one."""
     home = view.regions[0] if view.regions else ""

@@ -27,13 +27,7 @@ PACKS = Call(
     "config",
     "DescribeConformancePackStatus",
     items="ConformancePackStatusDetails",
-    keep=(
-        "ConformancePackName",
-        "ConformancePackId",
-        "ConformancePackArn",
-        "ConformancePackState",
-        "LastUpdateCompletedTime",
-    ),
+    keep=("ConformancePackName", "ConformancePackId", "ConformancePackArn", "ConformancePackState"),
 )
 PACK_COMPLIANCE = Call(
     "config",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from passmuster.inventory.call import Call
 from passmuster.inventory.snapshot import Row
@@ -114,6 +115,19 @@ def route_table_of(subnet: Row, tables: Iterable[Row]) -> Row | None:
             if association.get("Main"):
                 main = table
     return main
+
+
+def destination(route: Mapping[str, Any]) -> str | None:
+    """The addresses that a route is for."""
+    return route.get("DestinationCidrBlock") or route.get("DestinationIpv6CidrBlock")
+
+
+def leads_out(table: Row) -> bool:
+    """Whether the route table has a default route to an internet gateway."""
+    return any(
+        destination(route) in ("0.0.0.0/0", "::/0") and str(route.get("GatewayId") or "").startswith("igw-")
+        for route in table.get("Routes") or ()
+    )
 
 
 VPCS = Call("ec2", "DescribeVpcs", items="Vpcs", keep=("VpcId", "OwnerId", "IsDefault", "State", "CidrBlock"))

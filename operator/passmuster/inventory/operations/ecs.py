@@ -93,6 +93,11 @@ def has_rollback(service: Row) -> bool:
     return bool((breaker.get("enable") and breaker.get("rollback")) or by_alarms)
 
 
+def cluster_of(service: Row) -> str:
+    """The name of the cluster that a service is in."""
+    return str(service.get("clusterArn") or service.asked("cluster")).rpartition("/")[2]
+
+
 def target_groups(service: Row) -> set[str]:
     """The target groups that a service's tasks are registered in, by itself or by its task sets."""
     entries = list(service.get("loadBalancers") or ())

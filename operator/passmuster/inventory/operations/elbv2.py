@@ -1,6 +1,7 @@
 """Load balancers, their listeners, rules, target groups and the health of targets."""
 
 from passmuster.inventory.call import Call
+from passmuster.inventory.snapshot import Row, View, seen
 
 LOAD_BALANCERS = Call(
     "elbv2",
@@ -82,3 +83,9 @@ def is_dedicated(path: str | None) -> bool:
     """Whether a path was made for health checks: not the start page, under whatever of its names."""
     plain = (path or "").partition("?")[0].lower()
     return bool(plain.strip("/")) and not plain.startswith("/index.")
+
+
+def served_groups(view: View) -> list[Row]:
+    """The target groups that a load balancer serves, by name, as far as they could be read."""
+    groups = [row for row in seen(view.rows(TARGET_GROUPS)) if row.get("LoadBalancerArns")]
+    return sorted(groups, key=lambda row: str(row["TargetGroupArn"]))

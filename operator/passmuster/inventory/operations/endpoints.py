@@ -108,13 +108,19 @@ def records_to(view: View, hosts: Iterable[str]) -> Iterator[Row]:
     return (record for record in public_records(view) if target(record) in wanted)
 
 
-def records_by_distribution(view: View, hosts: Iterable[str]) -> Iterator[Row]:
-    """The public records of the distributions that have one of these hosts as an origin."""
+def fronts(view: View, hosts: Iterable[str]) -> Iterator[Row]:
+    """The enabled distributions that have one of these hosts as an origin."""
     wanted = {plain(host) for host in hosts if host}
     for distribution in view.rows(DISTRIBUTIONS):
         origins = {plain(origin["DomainName"]) for origin in distribution.get("Origins") or []}
         if distribution.get("Enabled") and origins & wanted:
-            yield from records_to(view, [distribution["DomainName"]])
+            yield distribution
+
+
+def records_by_distribution(view: View, hosts: Iterable[str]) -> Iterator[Row]:
+    """The public records of the distributions that have one of these hosts as an origin."""
+    for distribution in fronts(view, hosts):
+        yield from records_to(view, [distribution["DomainName"]])
 
 
 def records_by_accelerator(view: View, arn: str) -> Iterator[Row]:

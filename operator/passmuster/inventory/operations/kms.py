@@ -19,6 +19,11 @@ def aws_managed_keys(view: View) -> frozenset[str]:
     )
 
 
+def names_key(text: str) -> bool:
+    """Whether it is the ARN, alias or id of a key; words with underscores stand for keys that AWS owns."""
+    return ":" in text or "/" in text or "_" not in text
+
+
 def names_own_alias(key: str) -> bool:
     """Whether a key is named by an alias of AWS's own, alone or in an ARN."""
     return key.rpartition(":")[2].startswith(_OWN)

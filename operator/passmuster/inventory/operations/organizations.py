@@ -11,6 +11,8 @@ ORGANIZATION = Call(
     keep=("Organization",),
     absent=("AWSOrganizationsNotInUseException",),
 )
+"""Tells whether an account is a member whose bill is paid elsewhere."""
+
 _NOT_IN_USE = ("AWSOrganizationsNotInUseException", "PolicyTypeNotEnabledException")
 
 EFFECTIVE_TAG_POLICY = Call(

@@ -24,9 +24,10 @@ from passmuster.inventory.operations.rds import (
     is_changing,
     is_going,
     is_rds,
+    is_replica,
     status,
 )
-from passmuster.inventory.operations.s3 import BUCKETS
+from passmuster.inventory.operations.s3 import BUCKET_LOCATION, BUCKETS, located
 from passmuster.inventory.snapshot import Row, View, any_of
 from passmuster.model.finding import Origin
 
@@ -37,6 +38,7 @@ STORE_CALLS: tuple[Call, ...] = (
     TABLE,
     FILE_SYSTEMS,
     BUCKETS,
+    BUCKET_LOCATION,
     VOLUMES,
 )
 """What `STORES` and the questions about them read."""
@@ -66,13 +68,12 @@ class Store:
 
 def _databases(view: View, kind: str) -> Iterator[Store]:
     """Of RDS or of Aurora. A cluster of RDS without Aurora counts to RDS."""
-    sources = ("ReadReplicaSourceDBInstanceIdentifier", "ReadReplicaSourceDBClusterIdentifier", "DBClusterIdentifier")
     for row in view.rows(DB_INSTANCES) if kind == "RDS" else ():
-        if is_rds(row) and not is_going(row) and not any(row.get(source) for source in sources):
+        if is_rds(row) and not is_going(row) and not is_replica(row) and not row.get("DBClusterIdentifier"):
             yield _database(row, kind, row["DBInstanceArn"], row["DBInstanceIdentifier"], row.get("InstanceCreateTime"))
     for row in view.rows(DB_CLUSTERS):
         meant = is_rds(row) and is_aurora(row) == (kind == "Aurora")
-        if meant and not is_going(row) and not row.get("ReplicationSourceIdentifier"):
+        if meant and not is_going(row) and not is_replica(row):
             yield _database(row, kind, row["DBClusterArn"], row["DBClusterIdentifier"], row.get("ClusterCreateTime"))
 
 
@@ -124,8 +125,7 @@ def _file_systems(view: View) -> Iterator[Store]:
 
 def _buckets(view: View) -> Iterator[Store]:
     regions = (view.region,) if view.region else view.regions
-    for row in view.rows(BUCKETS):
-        region = row.get("BucketRegion") or row.region
+    for row, region in located(view):
         if region in regions:
             yield Store(
                 arn=f"arn:{view.partition}:s3:::{row['Name']}",
@@ -176,6 +176,11 @@ def _holds_any(view: View, kind: str) -> bool:
 def is_present(view: View, kind: str) -> bool:
     """Whether there is a data store of the type, and the type is switched on in AWS Backup."""
     return any(is_switched_on(view, kind, store.region) for store in STORES[kind](view))
+
+
+def is_any_present(view: View) -> bool:
+    """Whether there is a data store of any type that is switched on; Unread if none was read and some could not be."""
+    return any_of(*(partial(is_present, view, kind) for kind in STORES))
 
 
 def is_switched_on(view: View, kind: str, region: str) -> bool:

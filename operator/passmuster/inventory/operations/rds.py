@@ -122,6 +122,11 @@ GLOBAL_CLUSTERS = Call(
 )
 """A global cluster shows in each region that it has a member in."""
 
+_SOURCES = (
+    "ReadReplicaSourceDBInstanceIdentifier",
+    "ReadReplicaSourceDBClusterIdentifier",
+    "ReplicationSourceIdentifier",
+)
 NOT_RDS = ("docdb", "neptune")
 _GOING = frozenset({"deleting", "deleted", "delete-precheck"})
 _CHANGING = frozenset(
@@ -158,6 +163,11 @@ def is_going(database: Row) -> bool:
 def is_changing(database: Row) -> bool:
     """Whether the instance or cluster is in transit; backups and storage optimization do not change what it is."""
     return status(database) in _CHANGING
+
+
+def is_replica(database: Row) -> bool:
+    """Whether the instance or cluster is a copy that another one feeds."""
+    return any(database.get(source) for source in _SOURCES)
 
 
 def is_rds(database: Row) -> bool:

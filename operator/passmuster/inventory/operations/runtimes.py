@@ -14,7 +14,7 @@ from passmuster.inventory.operations.ecs import TASK_DEFINITIONS
 from passmuster.inventory.operations.elasticache import REPLICATION_GROUPS, SINGLE_CLUSTERS
 from passmuster.inventory.operations.lambda_ import FUNCTIONS
 from passmuster.inventory.operations.rds import DB_CLUSTERS, DB_INSTANCES, is_changing, is_going
-from passmuster.inventory.operations.synthetics import CANARIES
+from passmuster.inventory.operations.synthetics import CANARIES, CANARY_FUNCTION
 from passmuster.inventory.snapshot import Row, View
 
 GONE = (
@@ -87,7 +87,7 @@ class Subject:
 def _functions(view: View) -> Iterator[Subject]:
     for row in view.rows(FUNCTIONS):
         runtime, name = row.get("Runtime"), row["FunctionName"]
-        if runtime and not name.startswith("cwsyn-"):
+        if runtime and not name.startswith(CANARY_FUNCTION):
             changing = row.get("State") == "Pending"
             yield Subject(
                 row, row["FunctionArn"], f"function {name}", "lambda-runtime", runtime, runtime, changing=changing

@@ -1,7 +1,9 @@
-"""Buckets, each with the region it is in."""
+"""Buckets, each with the region it is in, and where they are replicated to."""
+
+from collections.abc import Iterator
 
 from passmuster.inventory.call import Call, Where
-from passmuster.inventory.snapshot import Row
+from passmuster.inventory.snapshot import Gap, Row, Unread, View
 
 BUCKETS = Call(
     "s3",
@@ -12,6 +14,20 @@ BUCKETS = Call(
     keep=("Name", "BucketRegion", "CreationDate"),
 )
 """One list for all regions. The number of buckets in a page makes AWS add their regions."""
+
+BUCKET_LOCATION = Call(
+    "s3",
+    "GetBucketLocation",
+    each=BUCKETS,
+    over="[@][?!BucketRegion].Name",
+    param="Bucket",
+    keep="{Place: LocationConstraint || 'us-east-1'}",
+    absent=("NoSuchBucket",),
+)
+"""Where a bucket is that the list says no region of: not asked of AWS itself, but of what stands in for it."""
+
+_FIRST_NAMES = {"EU": "eu-west-1"}
+"""What S3 still calls a region by where a bucket was made under that name."""
 
 BUCKET_ENCRYPTION = Call(
     "s3",
@@ -49,6 +65,37 @@ BUCKET_VERSIONING = Call(
 )
 
 
-def is_in(bucket: Row, region: str | None) -> bool:
-    """Whether the bucket is in the region; one whose region AWS does not tell is where the list was read."""
-    return (bucket.get("BucketRegion") or bucket.region) == region
+def located(view: View) -> Iterator[tuple[Row, str]]:
+    """Every bucket with its region; then Unread for those whose region could not be read."""
+    gaps: list[Gap] = []
+    for bucket in view.rows(BUCKETS):
+        try:
+            place = bucket.get("BucketRegion") or _place(view, bucket)
+        except Unread as unread:
+            gaps.extend(unread.gaps)
+        else:
+            if place:
+                yield bucket, str(place)
+    if gaps:
+        raise Unread(gaps)
+
+
+def _place(view: View, bucket: Row) -> str | None:
+    """Where the bucket itself says that it is; None for one that is gone."""
+    found = view.row(BUCKET_LOCATION, bucket)
+    return _FIRST_NAMES.get(found["Place"], found["Place"]) if found is not None else None
+
+
+def target_bucket(rule: Row) -> str:
+    """The name of the bucket that a rule replicates to."""
+    return str(rule.get("Bucket") or "").rpartition(":")[2]
+
+
+def replicated_to(view: View, bucket: Row) -> Iterator[str]:
+    """The names of the buckets that the enabled rules of a bucket replicate to."""
+    return (target_bucket(rule) for rule in view.rows(BUCKET_REPLICATION, bucket) if rule.get("Status") == "Enabled")
+
+
+def is_versioned(view: View, bucket: Row) -> bool:
+    """Whether the bucket keeps versions, without which nothing is replicated."""
+    return any(row.get("Status") == "Enabled" for row in view.rows(BUCKET_VERSIONING, bucket))

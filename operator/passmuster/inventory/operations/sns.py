@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from passmuster.inventory.call import Call, TimeAgo
+from passmuster.inventory.call import UP_TO_NOW, Call, TimeAgo
 from passmuster.inventory.operations.budgets import SUBSCRIBERS
 from passmuster.inventory.operations.cloudwatch import ALARM_TOPICS
 
@@ -45,7 +45,7 @@ def _deliveries(topics: Call) -> Call:
         each=topics,
         over="TopicArn",
         region_of="TopicArn",
-        args={"StartTime": TimeAgo(WINDOW), "EndTime": TimeAgo(timedelta(0))},
+        args={"StartTime": TimeAgo(WINDOW), "EndTime": UP_TO_NOW},
         param={"MetricDataQueries": f"[{queries}]"},
         items="MetricDataResults",
         keep=("Id", "StatusCode", "Values"),

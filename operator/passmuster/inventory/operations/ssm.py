@@ -58,6 +58,8 @@ SUCCESSFUL_EXECUTIONS = Call(
 )
 """By a prefix of the name, so that executions of namesakes come along."""
 
+SUCCESS = ("Success", "CompletedWithSuccess")
+
 RUNBOOK_TAG = "readiness:runbook"
 
 
@@ -74,8 +76,37 @@ RUNBOOKS = (DOCUMENTS, DOCUMENT, LATEST_VERSION)
 def is_runbook(view: View, document: Row, kinds: Container[str], states: Container[str] = ("Active",)) -> bool:
     """Whether the document's tag says one of these classes, and its status is one of these."""
     return document.get("DocumentType") in RUNBOOK_TYPES and all_of(
-        lambda: _class_of(view, document) in kinds,
-        lambda: _status_of(view, document) in states,
+        lambda: class_of(view, document) in kinds,
+        lambda: status_of(view, document) in states,
+    )
+
+
+def class_of(view: View, document: Row) -> str | None:
+    """The class by the list; where the list leaves the tags out, by the description of the document."""
+    if "Tags" in document:
+        return runbook_class(document)
+    described = view.row(DOCUMENT, document)
+    return runbook_class(described) if described is not None else None
+
+
+def status_of(view: View, document: Row) -> str | None:
+    """The status of the document's default version, which only its description tells."""
+    described = view.row(DOCUMENT, document)
+    return described.get("Status") if described is not None else None
+
+
+def was_executed(view: View, document: Row, since: datetime) -> bool:
+    """Whether the document itself, not a namesake, was executed successfully after that time."""
+    return any(_succeeded(document, run, since) for run in view.rows(SUCCESSFUL_EXECUTIONS, document))
+
+
+def _succeeded(document: Row, execution: Row, since: datetime) -> bool:
+    ended = execution.get("ExecutionEndTime") or execution.get("ExecutionStartTime")
+    return (
+        execution.get("DocumentName") == document["Name"]
+        and execution.get("AutomationExecutionStatus") in SUCCESS
+        and ended is not None
+        and ended > since
     )
 
 
@@ -106,19 +137,6 @@ def _has(view: View, kind: str, since: datetime) -> bool:
 def _is_being_written(view: View, kind: str) -> bool:
     states = ("Creating", "Updating")
     return first_of(view.rows(DOCUMENTS), lambda document: is_runbook(view, document, (kind,), states)) is not None
-
-
-def _class_of(view: View, document: Row) -> str | None:
-    """The class by the list; where the list leaves the tags out, by the description of the document."""
-    if "Tags" in document:
-        return runbook_class(document)
-    described = view.row(DOCUMENT, document)
-    return runbook_class(described) if described is not None else None
-
-
-def _status_of(view: View, document: Row) -> str | None:
-    described = view.row(DOCUMENT, document)
-    return described.get("Status") if described is not None else None
 
 
 def _written_since(view: View, document: Row, since: datetime) -> bool:

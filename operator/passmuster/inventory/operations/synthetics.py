@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from itertools import pairwise
 
+from passmuster.inventory import schedules
 from passmuster.inventory.call import Call
 from passmuster.inventory.operations.cloudwatch import METRIC_ALARMS, metrics_of
 from passmuster.inventory.operations.endpoints import plain
@@ -54,6 +55,9 @@ is a page; its runs are lists of three."""
 DAY = timedelta(hours=24)
 BROWSER = "syn-nodejs-puppeteer-"
 """How the names of the runtimes begin that run a script of the catalogue's canaries."""
+
+CANARY_FUNCTION = "cwsyn-"
+"""How the names of the functions begin that CloudWatch Synthetics makes for its canaries."""
 
 TAG = "passmuster:endpoint"
 """The tag that says what a canary asks, because AWS does not."""
@@ -138,26 +142,16 @@ def alarms(view: View, canary: Row) -> Iterator[Row]:
 
 def _interval(expression: str) -> timedelta:
     """The longest time between two runs of a schedule; nothing for one that runs once or cannot be read."""
-    rate = re.fullmatch(r"rate\((\d+) (minute|hour|day)s?\)", expression)
-    if rate:
-        return timedelta(**{f"{rate[2]}s": int(rate[1])})
+    regular = schedules.rate(expression)
+    if regular is not None:
+        return regular
     cron = re.fullmatch(r"cron\(([\d*/,-]+) ([\d*/,-]+) (\S+) (\S+) (\S+) \S+\)", expression)
     if not cron:
         return timedelta(0)
-    times = sorted(60 * hour + minute for hour in _values(cron[2], 24) for minute in _values(cron[1], 60))
+    times = sorted(
+        60 * hour + minute for hour in schedules.values(cron[2], 0, 23) for minute in schedules.values(cron[1], 0, 59)
+    )
     between = max(later - earlier for earlier, later in pairwise([*times, times[0] + 24 * 60]))
     any_day, any_month, any_weekday = (field in ("*", "?") for field in cron.groups()[2:])
     rest = timedelta(days=366 if not any_month else 31 if not any_day else 7 if not any_weekday else 0)
     return max(rest, timedelta(minutes=between))
-
-
-def _values(field: str, end: int) -> list[int]:
-    """What a field of a cron expression stands for, among the numbers below `end`."""
-    values: set[int] = set()
-    for part in field.split(","):
-        span, _, step = part.partition("/")
-        first, _, last = span.partition("-")
-        start = int(first) if first.isdigit() else 0
-        stop = int(last) if last else start if first.isdigit() and not step else end - 1
-        values |= set(range(start, stop + 1, int(step or 1)))
-    return sorted(values) or [0]

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from passmuster.inventory.arn import owner
 from passmuster.inventory.call import Call, Where
 from passmuster.inventory.snapshot import Row, View
+from passmuster.model.parameter import Kind, Parameter, Stricter
 
 TAGGED = Call(
     "resourcegroupstaggingapi",
@@ -26,6 +28,16 @@ TAGGED_GLOBAL = Call(
 )
 """Distributions, hosted zones and health checks show in the control region alone, governed or not."""
 
+KEYS = Parameter(
+    "keys",
+    Kind.STRINGS,
+    ["Environment", "Project", "Owner"],
+    Stricter.MORE,
+    "The tag keys every resource must carry with a value; case counts.",
+    max_length=128,
+)
+"""Declared by the check of the resources' tags, and read by those of the tags on the bill and of AWS Config's rules."""
+
 
 def tagged_resources(view: View) -> Iterator[Row]:
     """Every resource of the account, once; then Unread if some could not be listed."""
@@ -41,15 +53,3 @@ def tagged_resources(view: View) -> Iterator[Row]:
 def tags(resource: Row) -> Mapping[str, str]:
     """The tags of a resource, values by key."""
     return {tag["Key"]: tag.get("Value") or "" for tag in resource.get("Tags") or []}
-
-
-def owner(arn: str) -> str:
-    """The account in an ARN, empty where it names none."""
-    parts = arn.split(":", 5)
-    return parts[4] if len(parts) == 6 else ""
-
-
-def short_name(arn: str) -> str:
-    """What people call a resource: the service and what follows the account, for example `ec2 instance/i-1`."""
-    parts = arn.split(":", 5)
-    return f"{parts[2]} {parts[5]}" if len(parts) == 6 else arn

@@ -6,6 +6,7 @@ Of a rule only what it does is kept: a statement may hold the very value that te
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from passmuster.inventory.call import Call, Where
 from passmuster.inventory.operations.apigateway import STAGES
@@ -102,6 +103,12 @@ def _logging(acl: Call) -> Call:
         keep=("ResourceArn", "LogDestinationConfigs", "ManagedByFirewallManager"),
         absent=_GONE,
     )
+
+
+def overrides_of(group: Mapping[str, Any]) -> dict[str, bool]:
+    """What an ACL makes of rules of a group that it refers to: whether each still stops requests, by its name."""
+    overrides = {one["Name"]: bool(one["Stops"]) for one in group.get("Overrides") or ()}
+    return overrides | dict.fromkeys(group.get("Excluded") or (), False)
 
 
 REGIONAL_ACLS = _listed("REGIONAL", Where.REGIONAL)
