@@ -61,7 +61,7 @@ def results(draw: st.DrawFn, least: int = 0) -> list[CheckResult]:
                 draw(st.sampled_from(Category)),
                 disabled=disabled,
                 leave=draw(st.booleans()),
-                waived=draw(st.integers(0, 2)) if status is PASS and not disabled else 0,
+                waived=draw(st.integers(0, 2)) if status is not ABSENT and not disabled else 0,
             )
         )
     return found
@@ -210,6 +210,11 @@ def test_the_order_of_checks_does_not_matter(members: list[CheckResult], shuffle
 
 
 # counts, categories, phases -------------------------------------------------------------------------------------------
+
+
+def test_a_check_counts_as_waived_only_where_it_passes_by_waiver() -> None:
+    counts = scoring.counts([result(PASS, waived=1), result(FAIL, waived=1), result(UNKNOWN, waived=1), result(PASS)])
+    assert (counts.waived, counts.passed, counts.failed, counts.unknown) == (1, 2, 1, 1)
 
 
 @given(results())

@@ -23,8 +23,9 @@ from passmuster.inventory.permissions import MANAGED_POLICY_SIZE, all_actions, p
 from passmuster.model.errors import UserError
 from passmuster.remediation import access
 from passmuster.remediation import catalogue as remediations
+from passmuster.sandbox.emulation.stacks.schemas import schema_of
 from passmuster.sandbox.simulated_aws import DEFAULT_ACCOUNT, SimulatedAWS
-from passmuster.sandbox.story import base_environment
+from passmuster.sandbox.story import own_identity
 
 RUNNER = CliRunner()
 CFN_LINT = Path(sys.executable).parent / "cfn-lint"
@@ -117,6 +118,44 @@ def test_the_remediation_role_changes_things_only_through_cloudformation_and_nev
     assert not [action for action in allowed if action.endswith(":*") or action == "*"]
 
 
+def test_the_remediation_role_reads_settings_and_no_data_by_itself() -> None:
+    granted = statements(printed("bootstrap", "role", "--remediation"), "Remediation")
+    by_sid = {statement["Sid"]: statement for statement in granted}
+    readers = access.readers()
+    assert set(by_sid["Model"]["Action"]) == {action for name in readers for action in readers[name]}
+    everywhere = [s for s in granted if s.get("Resource") == "*" and "Condition" not in s]
+    free = {action for s in everywhere for action in ([s["Action"]] if isinstance(s["Action"], str) else s["Action"])}
+    assert not free & {"s3:GetObject", "s3:ListBucket", "dynamodb:GetItem", "dynamodb:Query", "dynamodb:Scan"}
+    assert not {action for action in free if action.startswith("iam:")}
+
+
+@pytest.mark.parametrize(
+    ("asked", "services"),
+    [
+        ([], {"cloudtrail.amazonaws.com", "monitoring.rds.amazonaws.com", "rds.amazonaws.com"}),
+        (["--owner-stacks"], {service for services in access.PASSED_TO.values() for service in services}),
+    ],
+)
+def test_the_remediation_role_passes_roles_only_to_the_services_of_what_it_changes(
+    asked: list[str], services: set[str]
+) -> None:
+    granted = statements(printed("bootstrap", "role", "--remediation", *asked), "Remediation")
+    by_sid = {statement["Sid"]: statement for statement in granted}
+    assert set(by_sid["PassRole"]["Condition"]["StringEquals"]["iam:PassedToService"]) == services
+    assert by_sid["MakeServiceLinked"]["Resource"] == {
+        "Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:role/aws-service-role/*"
+    }
+
+
+def test_it_is_known_to_whom_each_change_of_a_resource_that_exists_passes_a_role() -> None:
+    changed = {one.desired.type for one in remediations.load() if one.desired is not None}
+    updates = {name: schema_of(name).document["handlers"].get("update", {}) for name in changed}  # type: ignore[union-attr]
+    assert set(access.PASSED_TO) == {n for n, verb in updates.items() if "iam:PassRole" in verb.get("permissions", ())}
+    passing = [one for one in remediations.load() if "iam:PassRole" in access.step_actions([one])]
+    assert passing
+    assert {one.desired.type for one in passing if one.desired is not None} <= set(access.PASSED_TO)
+
+
 def test_every_type_of_the_catalogue_has_its_handlers_permissions() -> None:
     assert set(access.types_of(remediations.load())) == set(access.handlers()), "make crds"
 
@@ -191,11 +230,8 @@ def test_two_accounts_of_one_name_get_two_names() -> None:
 
 
 @pytest.mark.slow
-def test_the_accounts_of_an_organization_become_manifests_that_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
-    with SimulatedAWS() as aws:
-        for name, value in base_environment(aws).items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+def test_the_accounts_of_an_organization_become_manifests_that_are_accepted() -> None:
+    with SimulatedAWS() as aws, own_identity(aws):
         endpoint = ("--endpoint-url", aws.url)
         with pytest.raises(Exception, match="is in no organization"):
             RUNNER.invoke(app, ["accounts", "list", "--from-organization", *endpoint], catch_exceptions=False)

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from apiserver import DIGEST, ApiServer, eventually, install, remediation
+from apiserver import DIGEST, ApiServer, eventually, remediation
 from passmuster.api.conditions import ConditionReason
 from passmuster.cli.main import app
 from passmuster.model.errors import PassmusterError
@@ -25,14 +25,6 @@ from passmuster.sandbox.control_plane import OPERATOR, ControlPlane
 Manifest = dict[str, Any]
 Run = Callable[..., Result]
 WRITTEN = "2026-11-21T10:00:00Z"
-
-
-@pytest.fixture(scope="session")
-def server(control_plane: ControlPlane) -> ApiServer:
-    """The API server with everything in `crds/`."""
-    made = ApiServer(control_plane)
-    install(made)
-    return made
 
 
 @pytest.fixture

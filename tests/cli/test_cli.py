@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -14,8 +12,8 @@ from typing import Any
 import pytest
 
 from apiserver import attestation, waiver
+from command_line import Ran, Run
 from passmuster.checks import catalogue
-from passmuster.cli import main
 from passmuster.sandbox.accounts import review
 from passmuster.sandbox.simulated_aws import SimulatedAWS
 from passmuster.sandbox.story import base_environment, example
@@ -25,50 +23,11 @@ pytestmark = pytest.mark.slow
 ACCOUNT = "123456789012"
 
 
-@dataclass(frozen=True)
-class Ran:
-    """What one run left behind."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-Run = Callable[..., Ran]
-
-
 @pytest.fixture(scope="module")
 def aws() -> Iterator[SimulatedAWS]:
     with SimulatedAWS() as running:
         review.seed(running)
         yield running
-
-
-@pytest.fixture
-def run(aws: SimulatedAWS, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
-    """`passmuster ...` in an empty folder, with the simulated account's own keys in the environment."""
-    for name in [name for name in os.environ if name.startswith(("AWS_", "KUBE"))]:
-        monkeypatch.delenv(name)
-    for name, value in base_environment(aws).items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.chdir(tmp_path)
-
-    def ran(*arguments: str) -> Ran:
-        monkeypatch.setattr("sys.argv", ["passmuster", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main.run()
-        captured = capsys.readouterr()
-        code = ended.value.code
-        return Ran(code if isinstance(code, int) else 0, captured.out, captured.err)
-
-    return ran
 
 
 def _manifests(**policy: Any) -> str:
@@ -196,7 +155,7 @@ def test_html_and_markdown_reports_are_printed(aws: SimulatedAWS, run: Run) -> N
 def test_another_account_than_named_exits_with_two_and_one_sentence(aws: SimulatedAWS, run: Run) -> None:
     ran = run("inspect", "--account-id", "999999999999", "--region", "eu-central-1", "--endpoint-url", aws.url)
     assert ran.code == 2
-    assert "belongs to account 123456789012, not 999999999999" in " ".join(ran.err.split())
+    assert "belongs to account 123456789012, not 999999999999" in ran.said
     assert "Traceback" not in ran.err
 
 
@@ -204,7 +163,7 @@ def test_a_refused_role_exits_with_two_and_says_what_to_check(aws: SimulatedAWS,
     (tmp_path / "p.json").write_text(_manifests(role=f"arn:aws:iam::{ACCOUNT}:role/nobody"))
     ran = run("inspect", "-f", "p.json", "--endpoint-url", aws.url)
     assert ran.code == 2
-    assert "could not be assumed" in " ".join(ran.err.split())
+    assert "could not be assumed" in ran.said
 
 
 def test_no_credentials_exit_with_two(aws: SimulatedAWS, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,7 +189,7 @@ def test_a_wrong_manifest_is_explained_without_a_traceback(run: Run, tmp_path: P
     (tmp_path / "wrong.yaml").write_text(text)
     ran = run("inspect", "-f", "wrong.yaml")
     assert ran.code == 2
-    assert said in " ".join(ran.err.split())
+    assert said in ran.said
     assert "Traceback" not in ran.err
 
 
@@ -243,7 +202,7 @@ def test_a_mode_beyond_the_accounts_rules_is_refused(aws: SimulatedAWS, run: Run
     (tmp_path / "p.json").write_text(_manifests(remediation={"mode": "Apply", "maxMonthlyCost": 5}))
     ran = run("inspect", "-f", "p.json", "--endpoint-url", aws.url)
     assert ran.code == 2
-    assert "allows the modes Observe, Propose" in " ".join(ran.err.split())
+    assert "allows the modes Observe, Propose" in ran.said
 
 
 def test_the_plan_names_order_cost_and_what_is_missing(aws: SimulatedAWS, run: Run, tmp_path: Path) -> None:
@@ -330,7 +289,7 @@ def test_a_plan_for_several_accounts_has_a_folder_for_each(aws: SimulatedAWS, ru
 def test_a_plan_is_no_html(run: Run) -> None:
     ran = run("plan", "-o", "html")
     assert ran.code == 2
-    assert "--output-dir DIR writes it as Markdown" in " ".join(ran.err.split())
+    assert "--output-dir DIR writes it as Markdown" in ran.said
 
 
 def test_an_unknown_input_is_refused_with_the_known_ones(run: Run) -> None:
@@ -365,7 +324,7 @@ def test_a_check_is_explained_and_a_wrong_id_finds_its_neighbour(run: Run) -> No
     assert "cloudtrail:DescribeTrails" in run("checks", "cloudtrail-multi-region").out
     ran = run("checks", "cloudtrial-multi-region")
     assert ran.code == 2
-    assert "did you mean cloudtrail-multi-region" in " ".join(ran.err.split())
+    assert "did you mean cloudtrail-multi-region" in ran.said
 
 
 def test_the_iam_policy_only_reads(run: Run) -> None:
@@ -397,7 +356,7 @@ def test_help_and_version_are_there_for_every_command(run: Run) -> None:
 def test_the_operator_says_what_is_missing_without_a_cluster(run: Run, tmp_path: Path) -> None:
     ran = run("operator", "--kubeconfig", str(tmp_path / "none"))
     assert ran.code == 2
-    assert "passmuster sandbox up" in " ".join(ran.err.split())
+    assert "passmuster sandbox up" in ran.said
     assert "Traceback" not in ran.err
 
 

@@ -3,37 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from command_line import Ran, Run
 from passmuster.checks import catalogue
-from passmuster.cli import main
 from passmuster.report import pages
 from passmuster.sandbox.simulated_aws import DEFAULT_ACCOUNT, DEFAULT_REGION, SimulatedAWS
-from passmuster.sandbox.story import base_environment
 
 pytestmark = pytest.mark.slow
-
-
-@dataclass(frozen=True)
-class Ran:
-    """What one run left behind."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def said(self) -> str:
-        return " ".join(self.err.split())
-
-
-Run = Callable[..., Ran]
 
 
 @pytest.fixture(scope="module")
@@ -41,26 +22,6 @@ def aws() -> Iterator[SimulatedAWS]:
     """An empty account."""
     with SimulatedAWS() as running:
         yield running
-
-
-@pytest.fixture
-def run(aws: SimulatedAWS, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
-    """`passmuster ...` in an empty folder, as the simulated account itself."""
-    for name in [name for name in os.environ if name.startswith(("AWS_", "KUBE"))]:
-        monkeypatch.delenv(name)
-    for name, value in base_environment(aws).items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.chdir(tmp_path)
-
-    def ran(*arguments: str) -> Ran:
-        monkeypatch.setattr("sys.argv", ["passmuster", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main.run()
-        captured = capsys.readouterr()
-        code = ended.value.code
-        return Ran(code if isinstance(code, int) else 0, captured.out, captured.err)
-
-    return ran
 
 
 @pytest.fixture
@@ -144,9 +105,17 @@ def test_a_report_of_another_account_is_refused_and_nothing_is_shown(inspect: Ru
     assert f"other.json holds no report on the account {DEFAULT_ACCOUNT}" in ran.said
 
 
+@pytest.fixture(scope="module")
+def once() -> list[str]:
+    """The one report that is shown again and again."""
+    return []
+
+
 @pytest.fixture
-def stored(inspect: Run, tmp_path: Path) -> str:
-    (tmp_path / "report.json").write_text(inspect("-o", "json").out)
+def stored(inspect: Run, tmp_path: Path, once: list[str]) -> str:
+    if not once:
+        once.append(inspect("-o", "json").out)
+    (tmp_path / "report.json").write_text(once[0])
     return "report.json"
 
 

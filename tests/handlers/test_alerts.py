@@ -174,7 +174,7 @@ def test_members_that_a_later_alertmanager_adds_are_ignored(inbox: Inbox) -> Non
 
 
 @given(st.binary(max_size=300))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_no_body_gets_another_answer_than_the_documented_ones(shared: Inbox, body: bytes) -> None:
     assert shared.post(body)[0] in (202, 400)
 

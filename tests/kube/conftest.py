@@ -8,17 +8,9 @@ from typing import Any
 
 import pytest
 
-from apiserver import ApiServer, install
+from apiserver import ApiServer
 from passmuster.kube.connection import connect
 from passmuster.sandbox.control_plane import ADMIN, OPERATOR, ControlPlane
-
-
-@pytest.fixture(scope="session")
-def server(control_plane: ControlPlane) -> ApiServer:
-    """The API server with everything in `crds/`."""
-    made = ApiServer(control_plane)
-    install(made)
-    return made
 
 
 @pytest.fixture

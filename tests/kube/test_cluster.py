@@ -30,7 +30,7 @@ from passmuster.kube import cluster as kube
 from passmuster.kube.cluster import KubeCluster
 from passmuster.kube.connection import connect
 from passmuster.sandbox.control_plane import ADMIN, OPERATOR, ControlPlane
-from passmuster.sandbox.operator_process import free_port
+from passmuster.sandbox.server_process import free_port
 
 pytestmark = pytest.mark.apiserver
 
@@ -268,7 +268,7 @@ def guarded(server: ApiServer) -> Iterator[None]:
     for manifest in admission.approval_policy():
         server.delete(manifest)
         assert server.create(manifest).ok
-    assert apiserver.eventually(lambda: apiserver._in_force(server))
+    assert apiserver.eventually(lambda: apiserver.in_force(server))
 
 
 def test_the_shipped_approval_policy_is_in_force(cluster: KubeCluster) -> None:
@@ -311,9 +311,16 @@ def test_an_altered_approval_policy_is_noticed(
 # the API server goes away
 
 
+@pytest.fixture
+def served_again(server: ApiServer) -> Iterator[None]:
+    """Afterwards the API server knows our kinds and their admission again."""
+    yield
+    assert apiserver.eventually(lambda: apiserver.in_force(server))
+
+
 @pytest.mark.slow
 def test_a_restart_of_the_api_server_is_survived_by_the_same_client(
-    cluster: KubeCluster, control_plane: ControlPlane, policy: Key
+    cluster: KubeCluster, control_plane: ControlPlane, policy: Key, served_again: None
 ) -> None:
     cluster.patch_status(policy, {"accounts": 1})
     control_plane.restart_apiserver(abruptly=True)

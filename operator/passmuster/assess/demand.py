@@ -13,7 +13,7 @@ from passmuster.checks.catalogue import Catalogue
 from passmuster.checks.declaration import Check
 from passmuster.model.evidence import Waiver
 from passmuster.model.grant import Grant
-from passmuster.model.parameter import Parameters, Value, resolve
+from passmuster.model.parameter import Parameter, Parameters, Value, resolve
 from passmuster.model.verdict import Phase
 
 
@@ -45,8 +45,18 @@ class Demand:
         return tuple(check for check in catalogue if self.judges(check))
 
     def parameters_of(self, check: Check) -> Parameters:
-        """The check's parameters: defaults, the policy's values, the account's floors."""
-        return resolve(check.id, check.parameters, self.parameters.get(check.id, {}), self.floors.get(check.id, {}))
+        """The check's parameters, with those it shares: defaults, the policy's values, the account's floors.
+
+        What a floor raised is told by the check that declares the parameter, and by no other.
+        """
+        shared = {
+            name: value for other, given in check.shares.items() for name, value in self._of(other, given).items()
+        }
+        own = self._of(check.id, check.parameters)
+        return Parameters({**shared, **own}, own.raised)
+
+    def _of(self, check_id: str, declared: tuple[Parameter, ...]) -> Parameters:
+        return resolve(check_id, declared, self.parameters.get(check_id, {}), self.floors.get(check_id, {}))
 
     def every_parameter(self, catalogue: Catalogue) -> dict[str, dict[str, Value]]:
         """The parameters of every check, by check and name."""

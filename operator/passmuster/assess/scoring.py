@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypedDict
 
 from passmuster.model.report import CategoryScore, CheckResult, Counts, PhaseProgress
 from passmuster.model.verdict import NO_LEVEL, Category, Phase, Severity, Status, level_order
@@ -127,3 +128,37 @@ def compliance(
     if level_order(reached) >= declared.order:
         return Compliance(True, "LevelReached", f"{standing}, {declared} declared")
     return Compliance(None, "NothingJudged", f"{standing}, {declared} declared")
+
+
+class Sums(TypedDict):
+    """The members of a report that its checks' results add up to."""
+
+    level: str
+    score: float | None
+    coverage: float | None
+    counts: Counts
+    critical_failing: int
+    categories: tuple[CategoryScore, ...]
+    phases: tuple[PhaseProgress, ...]
+    checks: tuple[CheckResult, ...]
+    compliant: bool | None
+    compliant_reason: str
+    compliant_message: str
+
+
+def sums(results: Iterable[CheckResult], reached: str, points: float | None, verdict: Compliance) -> Sums:
+    """What a report with these results says at this level and score, and with this verdict on compliance."""
+    results = tuple(results)
+    return Sums(
+        level=reached,
+        score=points,
+        coverage=coverage(results),
+        counts=counts(results),
+        critical_failing=critical_failing(results),
+        categories=categories(results),
+        phases=phases(results),
+        checks=results,
+        compliant=verdict.met,
+        compliant_reason=verdict.reason,
+        compliant_message=verdict.message,
+    )

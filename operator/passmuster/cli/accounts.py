@@ -15,6 +15,7 @@ from passmuster.api.resource import API_VERSION
 from passmuster.aws.identity import control_region_of
 from passmuster.aws.organization import Member, members
 from passmuster.cli import offline
+from passmuster.cli.options import Endpoint
 from passmuster.cli.terminal import note
 from passmuster.engine.inspection import reads_of
 from passmuster.model.account import Identity, Target, partition_of
@@ -128,9 +129,7 @@ def list_accounts(
         list[str] | None,
         typer.Option("--allowed-namespace", help="Namespace whose policies may use them; may be repeated."),
     ] = None,
-    endpoint_url: Annotated[
-        str | None, typer.Option("--endpoint-url", help="AWS endpoint instead of the real one (sandbox).")
-    ] = None,
+    endpoint_url: Endpoint = None,
 ) -> None:
     """Print an AWSAccount manifest for each account of the organization."""
     if not from_organization:

@@ -48,11 +48,7 @@ class Archive:
         if self.previous is None:
             return kept
         account_id = account.spec.account_id
-        found = [
-            document
-            for document in stored.parsed(text_of(self.previous), str(self.previous))
-            if (document.get("spec") or {}).get("accountId") == account_id
-        ]
+        found = stored.of_account(stored.parsed(text_of(self.previous), str(self.previous)), account_id)
         if not found:
             raise UserError(f"{self.previous} holds no report on the account {account_id}: name one with --previous")
         same = [one for one in found if (one["spec"].get("policyRef") or {}).get("name") == policy.metadata.name]

@@ -18,7 +18,7 @@ import typer
 from passmuster.api import durations
 from passmuster.api.conditions import ConditionType
 from passmuster.api.remediation import Remediation, State
-from passmuster.cli.cluster import Context, Kubeconfig
+from passmuster.cli.options import Context, Kubeconfig, Namespace
 from passmuster.cli.terminal import note
 from passmuster.model.errors import UserError
 
@@ -30,7 +30,6 @@ _ENDED = frozenset({State.BLOCKED, State.ROLLED_BACK, State.FAILED, State.SUPERS
 """States in which a person has to do something before it goes on."""
 
 Name = Annotated[str, typer.Argument(help="Name of the Remediation: kubectl get rem -A lists them.")]
-Namespace = Annotated[str, typer.Option("--namespace", "-n", help="Its namespace.")]
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Watch until it ends, or only approve.")]
 Timeout = Annotated[
     str, typer.Option("--timeout", metavar="DURATION", help="How long to watch, for example 90s or 1h30m.")

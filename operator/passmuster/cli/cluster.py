@@ -7,16 +7,13 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import structlog
 import typer
 
 from passmuster.api.attestation import ReadinessAttestation
 from passmuster.api.waiver import ReadinessWaiver
+from passmuster.cli.options import Context, Endpoint, Kubeconfig, Namespace
 from passmuster.cli.terminal import note
 from passmuster.model.errors import UserError
-
-Kubeconfig = Annotated[Path | None, typer.Option("--kubeconfig", help="Kubeconfig; default KUBECONFIG or the pod's.")]
-Context = Annotated[str | None, typer.Option("--context", help="Context of the kubeconfig.")]
 
 
 def operator(
@@ -27,9 +24,7 @@ def operator(
         Path | None,
         typer.Option("--alerts-token-file", help="File with the bearer token of Alertmanager; opens POST /alerts."),
     ] = None,
-    endpoint_url: Annotated[
-        str | None, typer.Option("--endpoint-url", help="AWS endpoint instead of the real one (sandbox).")
-    ] = None,
+    endpoint_url: Endpoint = None,
     namespace: Annotated[
         list[str] | None, typer.Option("--namespace", help="Serve only this namespace; may be repeated.")
     ] = None,
@@ -42,6 +37,16 @@ def operator(
         float,
         typer.Option("--requests-per-second", min=0.1, help="Most requests a second per account, region and service."),
     ] = 5.0,
+    lease_duration: Annotated[
+        int,
+        typer.Option(
+            "--lease-duration",
+            min=3,
+            max=300,
+            metavar="SECONDS",
+            help="How long a lease that is not renewed counts: the time until a standby follows a crash.",
+        ),
+    ] = 15,
     kubeconfig: Kubeconfig = None,
     context: Context = None,
 ) -> None:
@@ -61,6 +66,7 @@ def operator(
             context=context,
             own_namespace=own_namespace(),
             requests_per_second=requests_per_second,
+            lease_duration=lease_duration,
             evidence_dir=evidence_dir,
         )
     )
@@ -70,6 +76,8 @@ def operator(
 
 def _log_json() -> None:
     """One JSON object a line on standard error, ours and the libraries'. botocore's debug output is never on."""
+    import structlog
+
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -100,7 +108,7 @@ def approve(
     name: Annotated[
         str, typer.Argument(help="Name of the Remediation, or rw/NAME for a waiver, ra/NAME for an attestation.")
     ],
-    namespace: Annotated[str, typer.Option("--namespace", "-n", help="Its namespace.")] = "default",
+    namespace: Namespace = "default",
     undo: Annotated[
         bool,
         typer.Option(

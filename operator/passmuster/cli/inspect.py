@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from passmuster.cli import offline, plan_folder, terminal
 from passmuster.cli.archive import Archive
+from passmuster.cli.options import DocsUrl, Endpoint, Output, Previous
 from passmuster.model.errors import UserError
 from passmuster.model.verdict import Phase, level_order
 
@@ -27,26 +27,6 @@ Region = Annotated[
 RoleArn = Annotated[str | None, typer.Option("--role-arn", help="Role to assume for the inspection.")]
 ExternalId = Annotated[str | None, typer.Option("--external-id", help="External id of that role.")]
 Level = Annotated[Phase | None, typer.Option("--level", help="Level to judge against; default Production.")]
-Endpoint = Annotated[str | None, typer.Option("--endpoint-url", help="AWS endpoint instead of the real one (sandbox).")]
-
-
-Previous = Annotated[
-    Path | None,
-    typer.Option("--previous", metavar="FILE", help="JSON report of an earlier inspection, to say what changed since."),
-]
-DocsUrl = Annotated[
-    str,
-    typer.Option("--docs-url", metavar="URL", help="Where reports link the pages of checks; {check} is the id."),
-]
-
-
-class Output(StrEnum):
-    """How a result is printed."""
-
-    TABLE = "table"
-    JSON = "json"
-    HTML = "html"
-    MARKDOWN = "markdown"
 
 
 def inspect(
@@ -91,15 +71,18 @@ def inspect(
                 terminal.print_report(result.report, result.plan, offline.catalogue(), verbose=verbose)
                 terminal.print_changes(result.changes)
         case Output.JSON:
-            documents = [result.document() for result in results]
-            single = len(documents) == 1
-            whole = documents[0] if single else {"apiVersion": "v1", "kind": "List", "items": documents}
-            print(json.dumps(whole, indent=2, ensure_ascii=False))
+            print(as_json([result.document() for result in results]))
         case Output.HTML:
             print(only([result.html() for result in results], "keep them with --evidence-dir DIR"))
         case Output.MARKDOWN:
             print("\n".join(result.markdown() for result in results))
     raise typer.Exit(0 if all(_reached(result) for result in results) else 1)
+
+
+def as_json(documents: Sequence[Mapping[str, Any]]) -> str:
+    """One report, or a List of several, as `stored.parsed` reads them."""
+    whole = documents[0] if len(documents) == 1 else {"apiVersion": "v1", "kind": "List", "items": documents}
+    return json.dumps(whole, indent=2, ensure_ascii=False)
 
 
 def only(pages: Sequence[str], otherwise: str) -> str:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markdown import Markdown
 from rich.table import Table
 
 from passmuster.api import files
@@ -18,14 +15,15 @@ from passmuster.checks import catalogue
 from passmuster.checks.declaration import Check
 from passmuster.checks.judge import calls_of
 from passmuster.cli import offline
-from passmuster.cli.inspect import Output
-from passmuster.cli.terminal import note
+from passmuster.cli.options import Output
+from passmuster.cli.terminal import deliver, note
 from passmuster.engine.inspection import reads_of
 from passmuster.inventory.call import union
 from passmuster.inventory.permissions import MANAGED_POLICY_SIZE, all_actions, policies, policy
 from passmuster.model.errors import UserError
 from passmuster.remediation import catalogue as remediations
 from passmuster.report import pages
+from passmuster.report.phrasing import counted
 
 
 def check_document(check: Check) -> dict[str, Any]:
@@ -79,7 +77,9 @@ def checks(
         return
     console = Console(highlight=False)
     if check_id is not None:
-        console.print(Markdown("\n".join(_for_terminal(pages.explained(chosen[0])))))
+        from rich.markdown import Markdown
+
+        console.print(Markdown("\n".join(pages.explained(chosen[0], narrow=True))))
         console.print(f"\n[dim]The same as a page: {pages.FOLDER}/{check_id}.md, {pages.address('', check_id)}[/]")
         return
     table = Table(box=None, pad_edge=False)
@@ -91,23 +91,6 @@ def checks(
         table.add_row(check.phase, check.id, check.severity, check.category, fix, title)
     console.print(table)
     console.print(f"\n[dim]{len(chosen)} checks. Fix: A additive, I in place, P proposal, T attestation.[/]")
-
-
-_CALL = re.compile(r"^\| (`[^|]+`) \| (`[^|]+`) \| ([^|]+) \| ([^|]+) \|$")
-
-
-def _for_terminal(lines: Iterable[str]) -> Iterator[str]:
-    """The page with its table of calls as a list: a narrow terminal cuts names in tables short."""
-    heading = False
-    for line in lines:
-        call = _CALL.match(line)
-        if call is not None:
-            yield f"- {call[1]} ({call[2]}): {call[3].strip()}; read again after {call[4].strip()}"
-        elif line.startswith("| operation |"):
-            heading = True
-        elif not (heading and line.startswith("| ---")):
-            yield line
-            heading = False
 
 
 def iam_policy(
@@ -132,7 +115,7 @@ def iam_policy(
             )
         return
     if not 1 <= part <= len(documents):
-        raise UserError(f"--part {part}: the policy has {len(documents)} part{'s' if len(documents) > 1 else ''}")
+        raise UserError(f"--part {part}: the policy has {counted(len(documents), 'part')}")
     print(json.dumps(documents[part - 1], indent=2))
 
 
@@ -156,7 +139,4 @@ def metrics(
     """Print the metrics that the operator exports, as Markdown."""
     from passmuster.metrics.contract import document
 
-    if output is None:
-        print(document(), end="")
-    else:
-        output.write_text(document(), encoding="utf-8")
+    deliver(document(), output)

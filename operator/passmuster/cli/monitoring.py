@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from passmuster.cli.terminal import note
+from passmuster.cli.terminal import deliver
 from passmuster.model.errors import UserError
 
 LABEL = "--label"
@@ -29,10 +29,7 @@ def rules(
     if label and not kubernetes:
         raise UserError(f"a rule file has no labels of its own: give {LABEL} together with --kubernetes")
     made = prometheus_rule(labels=_labels(label or [])) if kubernetes else rule_file()
-    if output is None:
-        print(made, end="")
-    else:
-        _write(output, made)
+    deliver(made, output)
 
 
 def dashboards(
@@ -44,7 +41,7 @@ def dashboards(
     from passmuster.observability.dashboards import files
 
     for name, text in files().items():
-        _write(output_dir / name, text)
+        deliver(text, output_dir / name)
 
 
 def _labels(given: list[str]) -> dict[str, str]:
@@ -53,12 +50,3 @@ def _labels(given: list[str]) -> dict[str, str]:
     if wrong is not None:
         raise UserError(f"{wrong!r} is not NAME=VALUE, for example release=prometheus")
     return {name: value for name, _, value in pairs}
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror}; choose another place with -o") from error
-    note(f"wrote {path}")

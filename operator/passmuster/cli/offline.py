@@ -16,6 +16,7 @@ from passmuster.api import manifest
 from passmuster.api.account import AWSAccount
 from passmuster.api.parameters import CheckFacts
 from passmuster.api.policy import ReadinessPolicy
+from passmuster.api.resource import API_VERSION
 from passmuster.assess import grants
 from passmuster.assess.changes import Changes, compare
 from passmuster.assess.plan import Plan, Step, plan
@@ -31,7 +32,7 @@ from passmuster.checks import catalogue as checks
 from passmuster.checks.catalogue import Catalogue
 from passmuster.checks.judge import distinct_calls
 from passmuster.cli import granted, plan_folder, terminal, totals
-from passmuster.cli.archive import Archive
+from passmuster.cli.archive import Archive, text_of
 from passmuster.engine import documents
 from passmuster.engine.evidence import NO_NAMESPACE
 from passmuster.engine.inspection import Inspector, Task
@@ -250,7 +251,7 @@ def jobs(asked: Asked, identities: Identities) -> list[Job]:
     partition = partition_of(regions[0]) if regions else "aws"
     Target(account_id, regions, partition)
     account = {
-        "apiVersion": "passmuster.io/v1alpha1",
+        "apiVersion": API_VERSION,
         "kind": "AWSAccount",
         "metadata": {"name": account_id},
         "spec": {
@@ -267,7 +268,7 @@ def jobs(asked: Asked, identities: Identities) -> list[Job]:
 def _policy(account: str, level: Phase | None) -> ReadinessPolicy:
     return ReadinessPolicy.read(
         {
-            "apiVersion": "passmuster.io/v1alpha1",
+            "apiVersion": API_VERSION,
             "kind": "ReadinessPolicy",
             "metadata": {"name": account},
             "spec": {"accountRef": {"name": account}, "level": (level or Phase.PRODUCTION).value},
@@ -318,14 +319,7 @@ def _accounts_of(policy: ReadinessPolicy, accounts: Mapping[str, AWSAccount]) ->
 
 
 def _text(path: Path) -> str:
-    if str(path) == "-":
-        return sys.stdin.read()
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise UserError(f"{path} does not exist") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
+    return sys.stdin.read() if str(path) == "-" else text_of(path)
 
 
 def _with_profile(target: Target, profile: str | None) -> Target:

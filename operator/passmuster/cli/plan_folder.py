@@ -29,6 +29,7 @@ from passmuster.model.errors import UserError
 from passmuster.model.report import Report
 from passmuster.remediation.ownership import OwnerKind
 from passmuster.remediation.rendering import Proposal
+from passmuster.report.writing import cell, codes, fenced, guide, table
 
 LIST = ".passmuster-plan"
 PLAN = "plan.md"
@@ -65,8 +66,7 @@ def files(report: Report, plan: Plan, title: str) -> dict[str, str]:
 
 def folder_of(step: Step) -> str:
     """The folder of a step: stable whatever else the plan holds."""
-    phase = step.proposal.definition.phase
-    return f"{phase.order}-{phase.value.lower()}/{step.proposal.name}"
+    return f"{step.proposal.definition.phase.folder}/{step.proposal.name}"
 
 
 def step_files(proposal: Proposal) -> dict[str, str]:
@@ -148,21 +148,14 @@ def _guide(proposal: Proposal) -> Iterator[str]:
     yield f"# {proposal.definition.title}"
     yield ""
     yield f"Account {proposal.account_id}, {proposal.region}: `{proposal.target}`"
-    if proposal.instructions.console:
-        yield ""
-        yield from (f"{number}. {line}" for number, line in enumerate(proposal.instructions.console, start=1))
-    if proposal.instructions.cli:
-        yield ""
-        yield "```bash"
-        yield from proposal.instructions.cli
-        yield "```"
+    yield from guide(proposal.instructions.console, proposal.instructions.cli, "bash")
     yield ""
     yield f"Undo: {proposal.definition.undo}"
 
 
 def _plan(report: Report, plan: Plan, title: str) -> Iterator[str]:
     numbered = list(enumerate(plan.steps, start=1))
-    yield f"# {_cell(title)}: from {report.level} to {report.declared}"
+    yield f"# {cell(title)}: from {report.level} to {report.declared}"
     yield ""
     yield (
         f"Account {report.account_id}, {', '.join(report.regions)}: level {report.level}, score "
@@ -173,12 +166,12 @@ def _plan(report: Report, plan: Plan, title: str) -> Iterator[str]:
     yield ""
     rows = [_total_row(total.phase.value if total.phase else "", total) for total in totals.phases(plan)]
     rows.append(_total_row("**All**", totals.whole(plan)))
-    yield from _table(("Phase", "Steps", "A month", "If nothing were blocked", "Steps with usage"), rows)
+    yield from table(("Phase", "Steps", "A month", "If nothing were blocked", "Steps with usage"), rows)
     yield ""
     yield "## Steps"
     yield ""
     header = ("#", "Phase", "Step", "Owner", "Way", "Cost a month", "Risk", "Level and score then", "Digest")
-    yield from _table(header, (_step_row(number, step) for number, step in numbered))
+    yield from table(header, (_step_row(number, step) for number, step in numbered))
     for number, step in numbered:
         yield ""
         yield from _step(number, step)
@@ -186,7 +179,7 @@ def _plan(report: Report, plan: Plan, title: str) -> Iterator[str]:
         yield ""
         yield "## By hand"
         yield ""
-        yield f"No step makes these pass: {', '.join(f'`{check.id}`' for check in plan.by_hand)}."
+        yield f"No step makes these pass: {codes(check.id for check in plan.by_hand)}."
 
 
 def _total_row(name: str, total: totals.PhaseTotal) -> Sequence[str]:
@@ -197,7 +190,7 @@ def _total_row(name: str, total: totals.PhaseTotal) -> Sequence[str]:
 def _step_row(number: int, step: Step) -> Sequence[str]:
     proposal, definition = step.proposal, step.proposal.definition
     then = "blocked" if step.blocked is not None else f"{step.level_after}, {tenths(step.score_after)}"
-    cost = f"${proposal.cost.monthly:.2f}" + (" + usage" if proposal.cost.unpriced else "")
+    cost = totals.of_step(step)
     digest = f"`{proposal.digest.removeprefix('sha256:')[:12]}`"
     phase, owner, way = definition.phase.value, owner_in_words(proposal), proposal.way.value
     return str(number), phase, definition.title, owner, way, cost, str(definition.risk), then, digest
@@ -205,14 +198,14 @@ def _step_row(number: int, step: Step) -> Sequence[str]:
 
 def _step(number: int, step: Step) -> Iterator[str]:
     proposal, definition = step.proposal, step.proposal.definition
-    yield f"### {number}. {_cell(definition.title)}"
+    yield f"### {number}. {cell(definition.title)}"
     yield ""
     yield " ".join(definition.description.split())
     yield ""
     yield f"- Name: `{proposal.name}`, in {proposal.region}, of `{proposal.target}`"
-    yield f"- Fixes: {', '.join(f'`{check}`' for check in proposal.fixes)}"
+    yield f"- Fixes: {codes(proposal.fixes)}"
     if step.waits_for:
-        yield f"- Needs first: {', '.join(f'`{check}`' for check in step.waits_for)} to pass"
+        yield f"- Needs first: {codes(step.waits_for)} to pass"
     yield f"- Interrupts: {definition.interrupts}"
     for position in proposal.cost.positions:
         price = "depends on usage" if position.monthly is None else f"${position.monthly:.2f} a month"
@@ -220,9 +213,7 @@ def _step(number: int, step: Step) -> Iterator[str]:
     yield f"- Digest: `{proposal.digest}`"
     if proposal.changes:
         yield ""
-        yield "```diff"
-        yield from (line for change in proposal.changes for line in _diff(change))
-        yield "```"
+        yield from fenced("diff", map(_diff, proposal.changes))
     yield ""
     if step.blocked is not None:
         yield f"**Blocked**: {step.blocked.message}. There are no files for it yet."
@@ -234,21 +225,18 @@ def _step(number: int, step: Step) -> Iterator[str]:
     yield from _commands(step, folder)
 
 
-def _diff(change: str) -> Iterator[str]:
+def _diff(change: str) -> str:
     """A change in words as a diff shows it: what is changed stands with `!`, which it colours."""
-    yield f"!{change[1:]}" if change.startswith("~") else change
+    return f"!{change[1:]}" if change.startswith("~") else change
 
 
 def _commands(step: Step, folder: str) -> Iterator[str]:
     proposal, undo = step.proposal, step.proposal.definition.undo
     match proposal.way:
         case Way.ADDITIVE_STACK:
-            yield "```bash"
-            yield "# apply"
-            yield shlex.join(_deploy(proposal, folder))
-            yield "# undo"
-            yield shlex.join([*_aws(proposal, "delete-stack"), "--stack-name", proposal.stack])
-            yield "```"
+            made = shlex.join(_deploy(proposal, folder))
+            deleted = shlex.join([*_aws(proposal, "delete-stack"), "--stack-name", proposal.stack])
+            yield from fenced("bash", ("# apply", made, "# undo", deleted))
             if proposal.definition.retains:
                 yield ""
                 yield f"The undo leaves {', '.join(proposal.definition.retains)} behind, which hold data."
@@ -276,13 +264,3 @@ def _deploy(proposal: Proposal, folder: str) -> list[str]:
 
 def _aws(proposal: Proposal, operation: str) -> list[str]:
     return ["aws", "cloudformation", operation, "--region", proposal.region]
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    yield "| " + " | ".join(header) + " |"
-    yield "|" + " --- |" * len(header)
-    yield from ("| " + " | ".join(_cell(cell) for cell in row) + " |" for row in rows)
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")

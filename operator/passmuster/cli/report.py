@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,10 +13,10 @@ from passmuster.assess.changes import compare
 from passmuster.checks import catalogue
 from passmuster.cli import terminal
 from passmuster.cli.archive import text_of
-from passmuster.cli.cluster import Context, Kubeconfig
-from passmuster.cli.inspect import DocsUrl, Output, Previous, only
+from passmuster.cli.inspect import as_json, only
+from passmuster.cli.options import Context, DocsUrl, Kubeconfig, Output, Previous
 from passmuster.model.errors import UserError
-from passmuster.report import html, markdown, stored
+from passmuster.report import stored
 from passmuster.report.stored import Stored
 
 
@@ -41,9 +40,11 @@ def report(
 
     The cluster holds a digest, at most ten findings of a check; a file that inspect printed holds everything.
     """
+    from passmuster.report import html, markdown
+
     documents = _documents(policy, namespace, file, kubeconfig, context)
     if account_id is not None:
-        documents = [one for one in documents if (one.get("spec") or {}).get("accountId") == account_id]
+        documents = stored.of_account(documents, account_id)
         if not documents:
             raise UserError(f"there is no report on the account {account_id} among them")
     source = str(file) if file is not None else f"{namespace}/{policy}"
@@ -56,8 +57,7 @@ def report(
             for s in found:
                 print(markdown.render(s.report, s.plan, title=s.policy, changes=s.changes, docs_url=docs_url))
         case Output.JSON:
-            whole = documents[0] if len(documents) == 1 else {"apiVersion": "v1", "kind": "List", "items": documents}
-            print(json.dumps(whole, indent=2, ensure_ascii=False))
+            print(as_json(documents))
         case Output.TABLE:
             for s in found:
                 terminal.print_report(s.report, None, catalogue.load())
@@ -82,7 +82,7 @@ def _compared(one: Stored, previous: Path | None) -> Stored:
     if previous is None:
         return one
     account_id = one.report.account_id
-    for document in reversed(stored.parsed(text_of(previous), str(previous))):
-        if (document.get("spec") or {}).get("accountId") == account_id:
-            return replace(one, changes=compare(stored.read(document, str(previous)).report, one.report))
-    raise UserError(f"{previous} holds no report on the account {account_id}")
+    earlier = stored.of_account(stored.parsed(text_of(previous), str(previous)), account_id)
+    if not earlier:
+        raise UserError(f"{previous} holds no report on the account {account_id}")
+    return replace(one, changes=compare(stored.read(earlier[-1], str(previous)).report, one.report))

@@ -5,8 +5,9 @@ Results go to standard output, everything else to standard error, so that output
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
@@ -21,13 +22,14 @@ from passmuster.checks.catalogue import Catalogue
 from passmuster.cli import totals
 from passmuster.cli.plan_folder import owner_in_words
 from passmuster.engine.documents import tenths
+from passmuster.model.errors import UserError
 from passmuster.model.evidence import Attestation, Waiver
 from passmuster.model.grant import Grant
 from passmuster.model.report import CheckResult, Report
 from passmuster.model.verdict import Status
 from passmuster.report.phrasing import moment
 
-SYMBOLS = {
+SYMBOLS: Mapping[str, tuple[str, str]] = {
     Status.PASS: ("✓", "green"),
     Status.FAIL: ("✗", "red"),
     Status.UNKNOWN: ("?", "yellow"),
@@ -45,6 +47,19 @@ def fail(message: str) -> None:
 def note(message: str) -> None:
     """A line for people on standard error."""
     Console(stderr=True).print(escape(message), soft_wrap=True, highlight=False)
+
+
+def deliver(text: str, path: Path | None) -> None:
+    """Prints a text, or writes it to a file. Raises UserError where the file cannot be written."""
+    if path is None:
+        print(text, end="")
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror}; choose another place with -o") from error
+    note(f"wrote {path}")
 
 
 def _silent(_done: int, _known: int) -> None:
@@ -104,12 +119,18 @@ def print_report(report: Report, plan: Plan | None, catalogue: Catalogue, *, ver
         console.print(f"\n[dim]{known} checks pass or do not apply; --verbose shows them. {len(catalogue)} in all.[/]")
 
 
-def _checks(checks: list[CheckResult]) -> Table:
+def _grid(names: int) -> Table:
+    """A table without lines: a symbol, names that are never cut, and what there is to say."""
     table = Table.grid(padding=(0, 2))
     table.add_column(width=3, justify="right")
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True)
+    for _ in range(names):
+        table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
+    return table
+
+
+def _checks(checks: list[CheckResult]) -> Table:
+    table = _grid(names=2)
     order = list(SYMBOLS)
     for check in sorted(
         checks, key=lambda c: (order.index(c.status) if c.status is not Status.PASS else 9, -c.severity.weight, c.id)
@@ -135,11 +156,7 @@ def _granted(console: Console, report: Report) -> None:
     if not report.grants:
         return
     console.print("\n  [bold]Waivers and attestations[/]")
-    table = Table.grid(padding=(0, 2))
-    table.add_column(width=3, justify="right")
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
+    table = _grid(names=2)
     for grant in report.grants:
         symbol, style = ("!", "yellow") if grant.expiring or not grant.in_force else ("✓", "green")
         told = Text(f"{grant.subject.reason if isinstance(grant.subject, Waiver) else grant.subject.statement}\n")
@@ -187,12 +204,9 @@ def print_changes(changes: Changes | None) -> None:
     score = tenths(before.score)
     score = f"{score} -> {tenths(changes.score_after)}" if changes.score_moved else score
     console.print(f"  level {level}   score {score}")
-    table = Table.grid(padding=(0, 2))
-    table.add_column(width=3, justify="right")
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
+    table = _grid(names=1)
     for moved in changes.checks:
-        symbol, style = SYMBOLS.get(Status(moved.after), ("–", "dim")) if moved.after in list(Status) else ("–", "dim")
+        symbol, style = SYMBOLS.get(moved.after, ("–", "dim"))
         table.add_row(Text(symbol, style), moved.id, Text(f"{moved.before} -> {moved.after}", "dim"))
     for sightings, more, sign in (
         (changes.appeared, changes.more_appeared, "+"),
@@ -208,8 +222,7 @@ def print_changes(changes: Changes | None) -> None:
 
 def _print_step(console: Console, number: int, step: Step) -> None:
     proposal, definition = step.proposal, step.proposal.definition
-    cost = f"${proposal.cost.monthly:.2f}" + (" + usage" if proposal.cost.unpriced else "")
-    console.print(f"\n{number}. [bold]{definition.title}[/]   {cost}   risk {definition.risk}")
+    console.print(f"\n{number}. [bold]{definition.title}[/]   {totals.of_step(step)}   risk {definition.risk}")
     facts = [("fixes", ", ".join(proposal.fixes)), ("interrupts", definition.interrupts)]
     if step.blocked is not None:
         facts.append(("blocked", step.blocked.message))

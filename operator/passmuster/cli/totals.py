@@ -58,5 +58,11 @@ def whole(plan: Plan) -> PhaseTotal:
     return PhaseTotal(None, plan.steps)
 
 
+def of_step(step: Step) -> str:
+    """What one step costs a month, for example `$3.50 + usage`."""
+    cost = step.proposal.cost
+    return f"${cost.monthly:.2f}" + (" + usage" if cost.unpriced else "")
+
+
 def _sum(steps: Iterable[Step]) -> Decimal:
     return sum((step.proposal.cost.monthly for step in steps), Decimal(0))

@@ -116,13 +116,13 @@ class Receiver:
     def _receive(self, headers: Mapping[str, str], read: Callable[[int], bytes]) -> tuple[int, str]:
         if not self._authorized(headers.get("Authorization", "")):
             return 401, "a bearer token is needed"
-        length = headers.get("Content-Length", "")
-        if not (length.isascii() and length.isdigit() and len(length) <= LONGEST_LENGTH):
+        length = length_of(headers)
+        if length is None:
             return 400, "Content-Length is needed"
-        if int(length) > MOST_BYTES:
+        if length > MOST_BYTES:
             return 413, "a notification has at most 1 MiB: lower max_alerts"
         try:
-            notification = Notification.model_validate(json.loads(read(int(length))))
+            notification = Notification.model_validate(json.loads(read(length)))
         except (ValidationError, ValueError, RecursionError):
             return 400, "not a notification of Alertmanager (version 4)"
         if not self._turn.acquire(timeout=LONGEST_WAIT):
@@ -209,6 +209,12 @@ class Receiver:
         return [
             key for key, body in self._cache.all(POLICIES) if any(_uses(body["spec"], account) for account in accounts)
         ]
+
+
+def length_of(headers: Mapping[str, str]) -> int | None:
+    """How many bytes a request says that its body has, None where it does not say it as a number of sensible length."""
+    length = headers.get("Content-Length", "")
+    return int(length) if length.isascii() and length.isdigit() and len(length) <= LONGEST_LENGTH else None
 
 
 def _asked_about(spec: Mapping[str, Any], accounts: Iterable[Object]) -> dict[str, set[str]]:

@@ -38,12 +38,11 @@ from passmuster.engine.fleet import Counters, Fleet
 from passmuster.engine.inspection import Inspector
 from passmuster.engine.ports import (
     ACCOUNTS,
-    ATTESTATIONS,
+    GRANTED,
     NAMESPACES,
     POLICIES,
     REMEDIATIONS,
     REPORTS,
-    WAIVERS,
     ClusterUnreachable,
     Conflict,
     Key,
@@ -57,7 +56,7 @@ from passmuster.handlers.port import Port
 from passmuster.handlers.watches import WATCHED, Watches
 from passmuster.kube.cluster import KubeCluster
 from passmuster.kube.connection import connect, login
-from passmuster.kube.lease import Lease
+from passmuster.kube.lease import DURATION, NAME, Lease
 from passmuster.metrics.exposition import Exposition
 from passmuster.model.errors import Unavailable
 from passmuster.remediation import catalogue as remediations
@@ -69,11 +68,6 @@ AUDIT_EVERY = 60.0
 WATCH_LIMIT = 150.0
 OVERDUE_LIMIT = 3 * 3600.0
 """Three default intervals that a due policy waits for a worker; suspended and backing-off ones are not due."""
-
-LEASE_NAME = "passmuster"
-
-GRANTED = (WAIVERS, ATTESTATIONS)
-"""What people grant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +83,7 @@ class Options:
     context: str | None = None
     own_namespace: str = "passmuster-system"
     requests_per_second: float = DEFAULT_RATE
+    lease_duration: int = DURATION
     crd_timeout: float = 120.0
     evidence_dir: Path | None = None
 
@@ -103,8 +98,9 @@ class Operator:
         self.lease = Lease(
             api,
             namespace=options.own_namespace,
-            name=LEASE_NAME,
+            name=NAME,
             identity=identity,
+            duration=options.lease_duration,
             on_change=self._on_lease,
         )
         self.cluster = KubeCluster(api, self.lease.leading, namespace=options.own_namespace, instance=identity)

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from passmuster import __version__
-from passmuster.handlers.alerts import LONGEST_LENGTH, Receiver
+from passmuster.handlers.alerts import Receiver, length_of
 from passmuster.model.errors import UserError
 
 Answer = Callable[[], str | None]
@@ -88,7 +88,7 @@ def _handler(
                 return
             self.close_connection = True
             headers = {name.title(): value for name, value in self.headers.items()}
-            left = min(int(headers["Content-Length"]), MOST_DRAINED) if _is_number(headers) else 0
+            left = min(length_of(headers) or 0, MOST_DRAINED)
 
             def read(size: int) -> bytes:
                 nonlocal left
@@ -114,8 +114,3 @@ def _handler(
             """Requests are counted, not logged."""
 
     return Handler
-
-
-def _is_number(headers: Mapping[str, str]) -> bool:
-    length = headers.get("Content-Length", "")
-    return length.isascii() and length.isdigit() and len(length) <= LONGEST_LENGTH

@@ -18,20 +18,10 @@ from typing import Any
 import kopf
 import structlog
 
-from passmuster.engine.ports import (
-    ACCOUNTS,
-    ATTESTATIONS,
-    NAMESPACES,
-    POLICIES,
-    REMEDIATIONS,
-    REPORTS,
-    WAIVERS,
-    Key,
-    Object,
-)
+from passmuster.api.resource import GROUP, VERSION
+from passmuster.engine.ports import ACCOUNTS, NAMESPACES, OF_A_POLICY, POLICIES, Key, Object
 
-GROUP, VERSION = "passmuster.io", "v1alpha1"
-WATCHED = (POLICIES, ACCOUNTS, REMEDIATIONS, REPORTS, WAIVERS, ATTESTATIONS)
+WATCHED = (POLICIES, ACCOUNTS, *OF_A_POLICY)
 
 Event = Callable[[str, Key, Object], None]
 """Called with the event's type ("", ADDED, MODIFIED or DELETED), the object's key and its body."""

@@ -2,59 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
-from passmuster.api.approval import Action, Approval
-from passmuster.api.attestation import ReadinessAttestation
+from passmuster.api.approval import Action, Approval, Signature
 from passmuster.api.remediation import Remediation
-from passmuster.api.resource import GROUP, VERSION
-from passmuster.api.waiver import ReadinessWaiver
+from passmuster.api.resource import GROUP, VERSION, Definition
+from passmuster.assess.grants import Granted
+from passmuster.kube.connection import MERGE
 from passmuster.model.errors import Unavailable, UserError
-
-Granted = ReadinessWaiver | ReadinessAttestation
-"""What people approve beside remediations."""
 
 
 def approve(api: Any, namespace: str, name: str, *, undo: bool = False) -> Approval:
     """Adds the caller's approval, or renews it. Raises UserError where the API server refuses, with its reason."""
-    objects = client.CustomObjectsApi(api)
-    try:
-        body = objects.get_namespaced_custom_object(GROUP, VERSION, namespace, "remediations", name)
+    action = Action.UNDO if undo else Action.APPLY
+    with _asked_of(namespace, name, Remediation.definition):
+        body = _read(api, namespace, Remediation.definition, name)
         remediation = Remediation.read(body)
-        entry = Approval(
-            by=whoami(api), action=Action.UNDO if undo else Action.APPLY, digest=remediation.spec.intent.digest
-        )
+        entry = Approval(by=whoami(api), action=action, digest=remediation.spec.intent.digest)
         kept = [a for a in remediation.spec.approvals if (a.by, a.action) != (entry.by, entry.action)]
-        approvals = [a.model_dump(mode="json", by_alias=True) for a in (*kept, entry)]
-        patch = {
-            "metadata": {"resourceVersion": body["metadata"]["resourceVersion"]},
-            "spec": {"approvals": approvals},
-        }
-        objects.patch_namespaced_custom_object(
-            GROUP, VERSION, namespace, "remediations", name, patch, _content_type="application/merge-patch+json"
-        )
-    except ApiException as error:
-        raise _explained(error, namespace, name) from error
-    except HTTPError as error:
-        raise _unanswered(error) from error
+        _write(api, body, Remediation.definition, (*kept, entry))
     return entry
 
 
 def current(api: Any, namespace: str, name: str) -> Remediation:
     """The Remediation as the API server has it now. Raises UserError where there is none, or it may not be read."""
-    try:
-        body = client.CustomObjectsApi(api).get_namespaced_custom_object(
-            GROUP, VERSION, namespace, "remediations", name
-        )
-    except ApiException as error:
-        raise _explained(error, namespace, name) from error
-    except HTTPError as error:
-        raise _unanswered(error) from error
-    return Remediation.read(body)
+    with _asked_of(namespace, name, Remediation.definition):
+        return Remediation.read(_read(api, namespace, Remediation.definition, name))
 
 
 def approve_grant(api: Any, namespace: str, kind: type[Granted], name: str, *, withdraw: bool = False) -> str:
@@ -62,23 +41,42 @@ def approve_grant(api: Any, namespace: str, kind: type[Granted], name: str, *, w
 
     Raises UserError where the API server refuses, with its reason.
     """
-    objects, served = client.CustomObjectsApi(api), kind.definition
-    try:
-        body = objects.get_namespaced_custom_object(GROUP, VERSION, namespace, served.plural, name)
+    with _asked_of(namespace, name, kind.definition):
+        body = _read(api, namespace, kind.definition, name)
         who = whoami(api)
-        kept = [signature.by for signature in kind.read(body).spec.approvals if signature.by != who]
-        patch = {
-            "metadata": {"resourceVersion": body["metadata"]["resourceVersion"]},
-            "spec": {"approvals": [{"by": by} for by in (*kept, *([] if withdraw else [who]))]},
-        }
-        objects.patch_namespaced_custom_object(
-            GROUP, VERSION, namespace, served.plural, name, patch, _content_type="application/merge-patch+json"
-        )
-    except ApiException as error:
-        raise _explained(error, namespace, name, served.kind, served.short) from error
-    except HTTPError as error:
-        raise _unanswered(error) from error
+        kept = [signature for signature in kind.read(body).spec.approvals if signature.by != who]
+        _write(api, body, kind.definition, kept if withdraw else (*kept, Signature(by=who)))
     return who
+
+
+def _read(api: Any, namespace: str, kind: Definition, name: str) -> Any:
+    return client.CustomObjectsApi(api).get_namespaced_custom_object(GROUP, VERSION, namespace, kind.plural, name)
+
+
+def _write(api: Any, body: Any, kind: Definition, approvals: Iterable[Signature]) -> None:
+    """The approvals of an object in place of those that it had when it was read; another's meanwhile is a conflict."""
+    metadata = body["metadata"]
+    patch = {
+        "metadata": {"resourceVersion": metadata["resourceVersion"]},
+        "spec": {"approvals": [one.model_dump(mode="json", by_alias=True) for one in approvals]},
+    }
+    client.CustomObjectsApi(api).patch_namespaced_custom_object(
+        GROUP, VERSION, metadata["namespace"], kind.plural, metadata["name"], patch, _content_type=MERGE
+    )
+
+
+@contextmanager
+def _asked_of(namespace: str, name: str, kind: Definition) -> Iterator[None]:
+    """Says what the API server refuses, or that it does not answer, for people."""
+    try:
+        yield
+    except ApiException as error:
+        raise _explained(error, namespace, name, kind) from error
+    except HTTPError as error:
+        raise Unavailable(
+            f"the API server did not answer ({type(error).__name__}): see that the cluster runs, or name another with "
+            "--kubeconfig or --context"
+        ) from error
 
 
 def whoami(api: Any) -> str:
@@ -87,23 +85,15 @@ def whoami(api: Any) -> str:
     return str(review.status.user_info.username)
 
 
-def _explained(
-    error: ApiException, namespace: str, name: str, kind: str = "Remediation", short: str = "rem"
-) -> UserError:
+def _explained(error: ApiException, namespace: str, name: str, kind: Definition) -> UserError:
     if error.status == 404:
-        return UserError(f"there is no {kind} {name} in the namespace {namespace}: kubectl get {short} -A lists them")
+        lists = f"kubectl get {kind.short} -A lists them"
+        return UserError(f"there is no {kind.kind} {name} in the namespace {namespace}: {lists}")
     if error.status == 409:
         return UserError(f"{name} changed just now: look at it again, then approve again")
     if error.status in (403, 422):
         return UserError(f"the API server refused the approval: {_message(error)}")
     return UserError(f"the API server answered {error.status}: {_message(error)}")
-
-
-def _unanswered(error: HTTPError) -> Unavailable:
-    return Unavailable(
-        f"the API server did not answer ({type(error).__name__}): see that the cluster runs, or name another with "
-        "--kubeconfig or --context"
-    )
 
 
 def _message(error: ApiException) -> str:

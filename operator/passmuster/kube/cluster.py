@@ -15,14 +15,12 @@ from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
 from passmuster.api import admission
+from passmuster.api.resource import API_VERSION, GROUP
 from passmuster.engine.ports import KINDS, NAMESPACES, ClusterUnreachable, Conflict, Key, Object
-from passmuster.kube.connection import request
+from passmuster.kube.connection import MERGE, request
 
-GROUP = "passmuster.io"
-VERSION = "v1alpha1"
 MANAGER = "passmuster"
 PARTIAL = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
-MERGE = "application/merge-patch+json"
 TIMEOUT = (5, 30)
 
 
@@ -50,7 +48,7 @@ class KubeCluster:
 
     def missing_kinds(self, plurals: Sequence[str]) -> Sequence[str]:
         """Which of our kinds the API server does not serve."""
-        found = self._call("GET", f"/apis/{GROUP}/{VERSION}")
+        found = self._call("GET", f"/apis/{API_VERSION}")
         served = {resource["name"] for resource in (found or {}).get("resources", [])}
         return [plural for plural in plurals if plural not in served]
 
@@ -127,7 +125,7 @@ class KubeCluster:
             "reportingComponent": f"{GROUP}/{MANAGER}",
             "reportingInstance": self._instance,
             "involvedObject": {
-                "apiVersion": body.get("apiVersion", f"{GROUP}/{VERSION}"),
+                "apiVersion": body.get("apiVersion", API_VERSION),
                 "kind": kind,
                 "name": metadata["name"],
                 "namespace": metadata.get("namespace", ""),
@@ -153,7 +151,7 @@ class KubeCluster:
         return self._leading()
 
     def _path(self, plural: str, namespace: str = "", name: str = "") -> str:
-        base = "/api/v1" if plural == NAMESPACES else f"/apis/{GROUP}/{VERSION}"
+        base = "/api/v1" if plural == NAMESPACES else f"/apis/{API_VERSION}"
         scoped = f"{base}/namespaces/{namespace}/{plural}" if namespace and plural != NAMESPACES else f"{base}/{plural}"
         return f"{scoped}/{name}" if name else scoped
 

@@ -15,6 +15,8 @@ from kubernetes.config.config_exception import ConfigException
 
 from passmuster.model.errors import Unavailable
 
+MERGE = "application/merge-patch+json"
+
 
 def connect(kubeconfig: Path | None = None, context: str | None = None) -> Any:
     """An ApiClient. Raises Unavailable with what to do when nothing says where the API server is."""

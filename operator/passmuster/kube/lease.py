@@ -22,9 +22,13 @@ from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
-DURATION = 15.0
+NAME = "passmuster"
+"""The one Lease of an installation, in its namespace."""
+
+DURATION = 15
 RENEW_DEADLINE = 10.0
 RETRY = 2.0
+"""Of a lease of DURATION, in seconds; with another duration the other two are in proportion."""
 
 
 def boottime() -> float:
@@ -42,6 +46,7 @@ class Lease:
         namespace: str,
         name: str,
         identity: str,
+        duration: int = DURATION,
         on_change: Callable[[bool], None] = lambda leading: None,  # noqa: ARG005 - nothing to tell by default
         clock: Callable[[], float] = boottime,
     ) -> None:
@@ -49,6 +54,8 @@ class Lease:
         self._namespace = namespace
         self._name = name
         self.identity = identity
+        self._duration = duration
+        self._pace = duration / DURATION
         self._on_change = on_change
         self._clock = clock
         self._renewed = float("-inf")
@@ -73,12 +80,12 @@ class Lease:
 
     def leading(self) -> bool:
         """Whether the lease is ours and was renewed recently enough; asked right before every change."""
-        return self._leads and self._clock() - self._renewed < RENEW_DEADLINE
+        return self._leads and self._clock() - self._renewed < RENEW_DEADLINE * self._pace
 
     @property
     def alive(self) -> bool:
         """Whether the loop still turns."""
-        return self._thread is not None and self._thread.is_alive() and self._clock() - self.beat < 4 * DURATION
+        return self._thread is not None and self._thread.is_alive() and self._clock() - self.beat < 4 * self._duration
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -86,9 +93,9 @@ class Lease:
             try:
                 held = self._try()
             except (ApiException, HTTPError, OSError):
-                held = self._leads and self._clock() - self._renewed < RENEW_DEADLINE
+                held = self.leading()
             self._become(held)
-            self._stop.wait(RETRY)
+            self._stop.wait(RETRY * self._pace)
 
     def _become(self, leads: bool) -> None:
         if leads != self._leads:
@@ -110,7 +117,7 @@ class Lease:
             version = lease.metadata.resource_version
             if self._seen[:2] != (holder, version):
                 self._seen = (holder, version, now)
-            if holder and now - self._seen[2] < (lease.spec.lease_duration_seconds or DURATION):
+            if holder and now - self._seen[2] < (lease.spec.lease_duration_seconds or self._duration):
                 return False
         transitions = (lease.spec.lease_transitions or 0) + (holder != self.identity)
         try:
@@ -133,7 +140,7 @@ class Lease:
             metadata=client.V1ObjectMeta(name=self._name, namespace=self._namespace, resource_version=version),
             spec=client.V1LeaseSpec(
                 holder_identity=self.identity,
-                lease_duration_seconds=int(DURATION),
+                lease_duration_seconds=self._duration,
                 acquire_time=held.spec.acquire_time if held is not None else now,
                 renew_time=now,
                 lease_transitions=transitions,

@@ -15,14 +15,11 @@ from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
 from passmuster.api.policy import ReadinessPolicy
-from passmuster.api.remediation import Remediation
+from passmuster.api.remediation import Remediation, has_own_stack
 from passmuster.api.resource import FINALIZER, GROUP, VERSION
+from passmuster.kube.connection import MERGE
+from passmuster.kube.lease import DURATION, NAME
 from passmuster.model.errors import Unavailable, UserError
-
-MERGE = "application/merge-patch+json"
-LEASE = "passmuster"
-GONE = ("", "DELETE_COMPLETE")
-"""States of a stack that is not there: none seen yet, or deleted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +72,14 @@ def let_go(api: Any, policies: list[Held]) -> None:
 def working(api: Any, namespace: str) -> str | None:
     """The process that holds the lease now; None where none does."""
     try:
-        spec = client.CoordinationV1Api(api).read_namespaced_lease(LEASE, namespace).spec
+        spec = client.CoordinationV1Api(api).read_namespaced_lease(NAME, namespace).spec
     except ApiException as error:
         if error.status == 404:
             return None
         raise _refused(error, "read the lease of") from error
     if not spec.holder_identity or spec.renew_time is None:
         return None
-    fresh = datetime.now(UTC) - spec.renew_time < timedelta(seconds=2 * (spec.lease_duration_seconds or 15))
+    fresh = datetime.now(UTC) - spec.renew_time < timedelta(seconds=2 * (spec.lease_duration_seconds or DURATION))
     return str(spec.holder_identity) if fresh else None
 
 
@@ -99,11 +96,10 @@ def _every(api: Any, plural: str) -> list[dict[str, Any]]:
 
 
 def _has_stack_of(remediation: dict[str, Any], policy: dict[str, Any]) -> bool:
-    stack = (remediation.get("status") or {}).get("stack") or {}
     return (
-        remediation["metadata"]["namespace"] == policy["metadata"]["namespace"]
+        has_own_stack(remediation)
+        and remediation["metadata"]["namespace"] == policy["metadata"]["namespace"]
         and remediation["spec"]["policyRef"]["name"] == policy["metadata"]["name"]
-        and stack.get("status", "") not in GONE
     )
 
 

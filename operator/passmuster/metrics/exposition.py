@@ -58,7 +58,7 @@ class Exposition(Collector):
         return ()
 
     def collect(self) -> Iterator[Any]:
-        """Every family, in the order of the contract."""
+        """Every family: those of the accounts while this process leads, then its own."""
         leads = self._leading()
         if leads:
             everything = self._fleet.figures()
@@ -72,7 +72,7 @@ class Exposition(Collector):
 
     def _accounts(self, everything: list[Figures]) -> Iterator[Any]:
         families = {
-            metric: GaugeMetricFamily(metric.name, metric.help, labels=metric.labels)
+            metric.name: GaugeMetricFamily(metric.name, metric.help, labels=metric.labels)
             for metric in contract.CONTRACT
             if metric.labels[:3] == contract.POLICY_LABELS and metric not in ELSEWHERE
         }
@@ -81,7 +81,7 @@ class Exposition(Collector):
 
             def add(metric: Metric, value: float | None, *more: str, labels: tuple[str, str, str] = labels) -> None:
                 if value is not None:
-                    families[metric].add_metric((*labels, *more), value)
+                    families[metric.name].add_metric((*labels, *more), value)
 
             for level in LEVELS:
                 add(contract.LEVEL, float(level == figures.level), level)

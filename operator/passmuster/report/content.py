@@ -25,7 +25,6 @@ from passmuster.model.finding import Finding
 from passmuster.model.grant import Grant, Standing
 from passmuster.model.report import CategoryScore, CheckResult, Counts, PhaseProgress, Refusal, Report
 from passmuster.model.verdict import NO_LEVEL, Fix, Phase, Reason, Severity, Status, level_order
-from passmuster.remediation.rendering import Proposal
 from passmuster.report.controls import Link, best_practices, config_rules, security_hub_controls
 from passmuster.report.pages import address
 from passmuster.report.phrasing import (
@@ -166,7 +165,6 @@ class PhaseEntry:
     complete: float | None
     share: str
     members: str
-    score: str
     missing: tuple[tuple[Verdict, tuple[str, ...]], ...]
 
 
@@ -183,7 +181,7 @@ class CategoryEntry:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """One line of a step's bill; no amount where it depends on usage."""
+    """One line of a step's bill; where it depends on usage, `amount` says so."""
 
     title: str
     amount: str
@@ -319,8 +317,6 @@ class ChangesEntry:
     """What changed since the inspection before, gravest first."""
 
     lead: str
-    level: tuple[str, str]
-    score: tuple[str, str]
     groups: tuple[MovedGroup, ...]
     appeared: Resources
     gone: Resources
@@ -390,7 +386,6 @@ def document(
     limits = limits or Limits()
     declarations = catalogue.load()
     known = {r.id: declarations.get(r.id) for r in report.checks if r.id in declarations}
-    steps = _step_numbers(plan) if isinstance(plan, Plan) else _entry_numbers(plan)
     return Document(
         title=plain(title) or f"AWS account {report.account_id}",
         account=report.account_id,
@@ -410,7 +405,7 @@ def document(
         phases=tuple(_phase(progress, report) for progress in report.phases),
         categories=tuple(_category(category) for category in report.categories),
         plan=_plan(plan, report, limits.steps) if isinstance(plan, Plan) else plan,
-        groups=tuple(_groups(report, known, steps, limits, docs_url)),
+        groups=tuple(_groups(report, known, _fixed_by(plan), limits, docs_url)),
         refusals=tuple(_refusal(refusal) for refusal in report.inspection.refusals),
         statement=_statement(report.inspection.refusals),
         facts=_facts(report),
@@ -467,10 +462,9 @@ def _lead(report: Report) -> str:
 
 
 def _coverage_note(counts: Counts) -> str:
-    enabled = counts.passed + counts.failed + counts.unknown + counts.not_applicable
-    if not enabled:
+    if not counts.enabled:
         return "no check is enabled"
-    return f"{enabled - counts.unknown} of {counted(enabled, 'check')} could be judged"
+    return f"{counts.enabled - counts.unknown} of {counted(counts.enabled, 'check')} could be judged"
 
 
 def _score_note(report: Report) -> str:
@@ -496,7 +490,7 @@ _MOVES = (
 )
 """Every standing that a check can change to, gravest first."""
 
-_STANDINGS = {"Fail": "Fail", "Unknown": "Unknown", "Pass": "Pass", "NotApplicable": "Not applicable"}
+_STANDINGS = {status.value: word for status, word in _WORDS.items()}
 
 
 def _changes(changes: Changes, report: Report, most: int) -> ChangesEntry:
@@ -510,11 +504,8 @@ def _changes(changes: Changes, report: Report, most: int) -> ChangesEntry:
         for word, shown, label in _MOVES
         if (moved := changes.newly(word))
     )
-    level_after = changes.level_after or report.level
     return ChangesEntry(
         lead=_changes_lead(changes, groups),
-        level=(changes.before.level, level_after),
-        score=(tenths(changes.before.score), tenths(changes.score_after)),
         groups=groups,
         appeared=_resources(
             "Resources that findings name now and did not before", changes.appeared, changes.more_appeared, most
@@ -536,7 +527,7 @@ def _changes_lead(changes: Changes, groups: Sequence[MovedGroup]) -> str:
         parts.append(f"The level is {_no_level(after)} as before")
     if changes.score_moved:
         parts.append(f"the score went from {tenths(changes.before.score)} to {tenths(changes.score_after)}")
-    told = listed(["; ".join(parts)])
+    told = "; ".join(parts)
     counts = listed([f"{counted(len(group.checks), 'check')} {group.label}" for group in groups])
     verdicts = f" {counts[:1].upper()}{counts[1:]}." if counts else " No verdict changed."
     return f"{told} {since}.{verdicts}"
@@ -606,7 +597,6 @@ def _phase(progress: PhaseProgress, report: Report) -> PhaseEntry:
         complete=progress.complete,
         share=percent(progress.complete),
         members=f"{met} of {counted(len(members), 'check')}" if members else "no check is enabled",
-        score=tenths(progress.score),
         missing=tuple((kind, tuple(ids)) for kind, ids in sorted(missing.items(), key=lambda m: _rank(m[0]))),
     )
 
@@ -617,10 +607,10 @@ def _rank(shown: Verdict) -> int:
 
 def _category(category: CategoryScore) -> CategoryEntry:
     counts = category.counts
-    enabled = counts.passed + counts.failed + counts.unknown + counts.not_applicable
     why = ""
     if category.score is None:
-        little = enabled and 100 * (enabled - counts.unknown) / enabled < MINIMUM_COVERAGE
+        known = counts.enabled - counts.unknown
+        little = counts.enabled and 100 * known / counts.enabled < MINIMUM_COVERAGE
         why = "too little is known" if little else "nothing to score"
     return CategoryEntry(category.category.value, category.score, tenths(category.score), why, counts)
 
@@ -628,23 +618,24 @@ def _category(category: CategoryScore) -> CategoryEntry:
 # -- the plan ----------------------------------------------------------------------------------------------------------
 
 
-def _step_numbers(plan: Plan | None) -> Mapping[str, tuple[int, ...]]:
+def _fixed_by(plan: Plan | PlanEntry | None) -> Mapping[str, tuple[int, ...]]:
     """The steps that make a check pass, blocked ones included."""
-    numbers: dict[str, list[int]] = {}
-    for number, step in enumerate(plan.steps if plan is not None else (), start=1):
-        for check_id in step.proposal.fixes:
-            numbers.setdefault(check_id, []).append(number)
-    return {check_id: tuple(found) for check_id, found in numbers.items()}
+    match plan:
+        case None:
+            return {}
+        case Plan():
+            return _numbers((number, step.proposal.fixes) for number, step in enumerate(plan.steps, start=1))
+        case PlanEntry():
+            return _numbers((step.number, step.fixes) for stage in plan.stages for step in stage.steps)
 
 
-def _entry_numbers(plan: PlanEntry | None) -> Mapping[str, tuple[int, ...]]:
-    """The same of a plan that was read back."""
-    numbers: dict[str, list[int]] = {}
-    for stage in plan.stages if plan is not None else ():
-        for step in stage.steps:
-            for check_id in step.fixes:
-                numbers.setdefault(check_id, []).append(step.number)
-    return {check_id: tuple(found) for check_id, found in numbers.items()}
+def _numbers(steps: Iterable[tuple[int, Iterable[str]]]) -> Mapping[str, tuple[int, ...]]:
+    """The numbers of steps by check, from each step's number with the checks that it makes pass."""
+    found: dict[str, list[int]] = {}
+    for number, fixes in steps:
+        for check_id in fixes:
+            found.setdefault(check_id, []).append(number)
+    return {check_id: tuple(numbers) for check_id, numbers in found.items()}
 
 
 def _plan(plan: Plan, report: Report, most: int) -> PlanEntry:
@@ -672,10 +663,7 @@ def arranged(
             )
     every = [step for _, step in steps]
     blocked = [step for step in every if step.blocked]
-    numbers: dict[str, list[int]] = {}
-    for step in every:
-        for check_id in step.fixes:
-            numbers.setdefault(check_id, []).append(step.number)
+    numbers = _numbers((step.number, step.fixes) for step in every)
     return PlanEntry(
         lead=_plan_lead(every, report),
         stages=tuple(stages),
@@ -690,10 +678,6 @@ def arranged(
 
 def _cost(steps: Iterable[StepEntry]) -> Decimal:
     return sum((step.cost for step in steps if not step.blocked), Decimal(0))
-
-
-def _unpriced(proposals: Iterable[Proposal]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(plain(title) for proposal in proposals for title in proposal.cost.unpriced))
 
 
 def after(level: str) -> str:
@@ -739,11 +723,8 @@ def _step(number: int, step: Step) -> StepEntry:
         way=in_words(proposal.way.value),
         fixes=proposal.fixes,
         cost=proposal.cost.monthly,
-        positions=tuple(
-            Position(plain(p.title), "depends on usage" if p.monthly is None else dollars(p.monthly))
-            for p in proposal.cost.positions
-        ),
-        unpriced=_unpriced([proposal]),
+        positions=tuple(position(p.title, p.monthly) for p in proposal.cost.positions),
+        unpriced=tuple(dict.fromkeys(plain(title) for title in proposal.cost.unpriced)),
         risk=definition.risk,
         interrupts=definition.interrupts,
         waits_for=step.waits_for,
@@ -753,6 +734,11 @@ def _step(number: int, step: Step) -> StepEntry:
         changes=tuple(plain(change) for change in proposal.changes),
         blocked="" if step.blocked is None else plain(f"{step.blocked.reason}: {step.blocked.message}"),
     )
+
+
+def position(title: str, monthly: Decimal | None) -> Position:
+    """A line of a step's bill; `monthly` is None where it depends on usage."""
+    return Position(plain(title), "depends on usage" if monthly is None else dollars(monthly))
 
 
 def in_words(way: str) -> str:

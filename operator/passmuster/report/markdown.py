@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from passmuster.assess.changes import Changes
 from passmuster.assess.plan import Plan
@@ -18,6 +18,7 @@ from passmuster.report.content import (
     document,
 )
 from passmuster.report.phrasing import dollars
+from passmuster.report.writing import cell, codes, table
 
 MARKS = {"fail": "✗", "unknown": "?", "pass": "✓", "waived": "✓", "disabled": "–", "none": "–"}
 
@@ -53,9 +54,7 @@ def _lines(shown: Document) -> Iterator[str]:
                 entry.name,
                 entry.state,
                 entry.share,
-                "; ".join(
-                    f"{_verdict(verdict)}: {', '.join(f'`{one}`' for one in ids)}" for verdict, ids in entry.missing
-                ),
+                "; ".join(f"{_verdict(verdict)}: {codes(ids)}" for verdict, ids in entry.missing),
             )
             for entry in shown.phases
         ),
@@ -108,10 +107,7 @@ def _lines(shown: Document) -> Iterator[str]:
         yield ""
         yield from _table(
             ("Operation", "Region", "Why", "IAM action", "Checks"),
-            (
-                (r.call, r.region, f"{r.why} ({r.code})", r.action, ", ".join(f"`{c}`" for c in r.checks))
-                for r in shown.refusals
-            ),
+            ((r.call, r.region, f"{r.why} ({r.code})", r.action, codes(r.checks)) for r in shown.refusals),
         )
     yield ""
     yield "## About the inspection"
@@ -172,11 +168,11 @@ def _plan(plan: PlanEntry) -> Iterator[str]:
 
 def _step(step: StepEntry) -> Iterator[str]:
     yield f"{step.number}. **{_text(step.title)}**, {dollars(step.cost)} a month, risk {step.risk}"
-    lines = [("fixes", ", ".join(f"`{check}`" for check in step.fixes)), ("where", f"{step.where}, {step.way}")]
-    lines += [("interrupts", step.interrupts), ("waits for", ", ".join(f"`{c}`" for c in step.waits_for))]
+    lines = [("fixes", codes(step.fixes)), ("where", f"{step.where}, {step.way}")]
+    lines += [("interrupts", step.interrupts), ("waits for", codes(step.waits_for))]
     lines += [("blocked", step.blocked), ("after it", f"{step.level_after}, {step.score_after}")]
     lines += [("depends on usage", ", ".join(step.unpriced)), ("undo", step.undo)]
-    lines += [("makes", ", ".join(f"`{change}`" for change in step.changes))]
+    lines += [("makes", codes(step.changes))]
     yield from (f"   - {name}: {_text(value)}" for name, value in lines if value)
 
 
@@ -197,33 +193,27 @@ def _check(check: CheckEntry) -> Iterator[str]:
         yield from _findings(check.acute)
 
 
-def _findings(table: Table) -> Iterator[str]:
-    for name, text in table.shared:
+def _findings(findings: Table) -> Iterator[str]:
+    for name, text in findings.shared:
         yield f"{name}: {_text(text)}"
         yield ""
     yield from _table(
         ("Status", "Resource", "Finding", "Observed", "Expected"),
-        ((_verdict(r.verdict), f"`{r.resource}`", r.message, r.observed, r.expected) for r in table.rows),
+        ((_verdict(r.verdict), f"`{r.resource}`", r.message, r.observed, r.expected) for r in findings.rows),
     )
-    if table.more:
+    if findings.more:
         yield ""
-        yield f"{table.more} more in the JSON"
-
-
-def _ids(ids: Sequence[str]) -> str:
-    return ", ".join(f"`{one}`" for one in ids)
+        yield f"{findings.more} more in the JSON"
 
 
 def _verdict(verdict: Verdict) -> str:
     return f"{MARKS.get(verdict.mark, '')} {verdict.word}".strip()
 
 
-def _table(header: Sequence[str], rows: Iterator[Sequence[str]]) -> Iterator[str]:
-    yield "| " + " | ".join(header) + " |"
-    yield "|" + " --- |" * len(header)
-    yield from ("| " + " | ".join(_text(cell) for cell in row) + " |" for row in rows)
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    return table(header, rows, _text)
 
 
 def _text(value: str) -> str:
     """Text that stays text: no markup of Markdown's tables or of HTML."""
-    return value.replace("\n", " ").replace("|", "\\|").replace("<", "&lt;")
+    return cell(value).replace("<", "&lt;")

@@ -10,13 +10,13 @@ import importlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 
 import yaml
 
+from passmuster.aws.collector import DEFAULT_MAX_AGE
 from passmuster.checks import catalogue
 from passmuster.checks.declaration import Check
 from passmuster.checks.judge import calls_of
@@ -29,7 +29,8 @@ from passmuster.remediation import catalogue as remediations
 from passmuster.remediation.definition import Definition
 from passmuster.remediation.pricing import prices
 from passmuster.report.controls import Link, best_practices, config_rules, security_hub_controls
-from passmuster.report.phrasing import counted, listed
+from passmuster.report.phrasing import counted, listed, span
+from passmuster.report.writing import codes, fenced, guide, numbered, sections, table
 
 FOLDER = "docs/checks"
 """Where the pages are written in a checkout."""
@@ -54,9 +55,6 @@ _DIRECTIONS = {
     Stricter.TRUE: "true is stricter",
     Stricter.SAME: "no value is stricter than another",
 }
-FAN_OUT = timedelta(days=1)
-"""How old each row of a fan-out may be by default."""
-
 _KINDS = {
     Kind.STRINGS: "list of strings",
     Kind.INTEGERS: "list of integers",
@@ -101,6 +99,11 @@ def address(docs_url: str, check_id: str) -> str:
     return pattern.replace("{check}", check_id)
 
 
+def folder_of(definition: Definition) -> str:
+    """Where a remediation stands in a checkout."""
+    return f"remediations/{definition.phase.folder}/{definition.name}"
+
+
 def index(checks: Sequence[Check]) -> str:
     """The table of all checks."""
     rows = (
@@ -122,7 +125,7 @@ def index(checks: Sequence[Check]) -> str:
         f"{counted(len(checks), 'check')}, in the order of the phases. Fix: A additive, I in place, P proposal, T",
         "attestation. `passmuster checks` prints this table, `passmuster checks ID` one page.",
         "",
-        *_table(("check", "it passes when", "phase", "severity", "category", "fix"), rows),
+        *table(("check", "it passes when", "phase", "severity", "category", "fix"), rows),
     ]
     return "\n".join(lines) + "\n"
 
@@ -132,34 +135,24 @@ def page(check: Check) -> str:
     return "\n".join([GENERATED, "", *explained(check)]) + "\n"
 
 
-def explained(check: Check) -> Iterator[str]:
-    """The lines of the page, which the terminal shows too."""
+def explained(check: Check, *, narrow: bool = False) -> Iterator[str]:
+    """The lines of the page, which the terminal shows too: `narrow`, because it cuts names in wide tables short."""
     facts = [f"`{check.id}`", check.phase.value, check.severity.value, *(c.value for c in check.categories)]
     yield f"# {check.title}"
     yield ""
     yield " · ".join(facts + (["optional"] if check.optional else []))
     yield ""
     yield from check.description.splitlines()
-    for title, lines in (
-        ("Verdicts", _verdicts(check)),
-        ("Parameters", _parameters(check)),
-        ("What it reads", _reads(check)),
-        ("How to fix it", _fix(check)),
-        ("Waivers and attestations", _granted(check)),
-        ("In the words of others", _controls(check)),
-    ):
-        told = list(lines)
-        if told:
-            yield ""
-            yield f"## {title}"
-            yield ""
-            yield from told
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    yield "| " + " | ".join(header) + " |"
-    yield "|" + " --- |" * len(header)
-    yield from ("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in row) + " |" for row in rows)
+    yield from sections(
+        (
+            ("Verdicts", _verdicts(check)),
+            ("Parameters", _parameters(check)),
+            ("What it reads", _reads(check, narrow=narrow)),
+            ("How to fix it", _fix(check)),
+            ("Waivers and attestations", _granted(check)),
+            ("In the words of others", _controls(check)),
+        )
+    )
 
 
 # -- verdicts ----------------------------------------------------------------------------------------------------------
@@ -169,7 +162,7 @@ def _verdicts(check: Check) -> Iterator[str]:
     expected = _expected(check)
     passes = f"{check.title}." + (f" Expected: {expected}." if expected else "")
     where = "each governed region is judged by itself" if check.per == "region" else "all governed regions together"
-    yield from _table(
+    yield from table(
         ("verdict", "when"),
         (
             ("Pass", passes),
@@ -209,7 +202,7 @@ def _not_applicable(check: Check) -> Iterator[str]:
 def _parameters(check: Check) -> Iterator[str]:
     if not check.parameters:
         return
-    yield from _table(
+    yield from table(
         ("parameter", "type", "default", "direction", "meaning"),
         (
             (f"`{one.name}`", _kind(one), _default(one), _DIRECTIONS[one.stricter], one.description)
@@ -222,14 +215,12 @@ def _parameters(check: Check) -> Iterator[str]:
     if example is not None:
         given = {"spec": {"checks": {"parameters": {check.id: {example.name: _jsonable(example.default)}}}}}
         yield ""
-        yield "```yaml"
-        yield from yaml.safe_dump(given, sort_keys=False, width=100).rstrip().splitlines()
-        yield "```"
+        yield from fenced("yaml", yaml.safe_dump(given, sort_keys=False, width=100).rstrip().splitlines())
 
 
 def _kind(one: Parameter) -> str:
     if one.choices:
-        return " \\| ".join(f"`{choice}`" for choice in one.choices).replace("\\|", "or")
+        return " or ".join(f"`{choice}`" for choice in one.choices)
     bounds = [f"at least {one.minimum}"] if one.minimum is not None else []
     bounds += [f"at most {one.maximum}"] if one.maximum is not None else []
     return ", ".join([_KINDS.get(one.kind, one.kind.value), *bounds])
@@ -246,12 +237,13 @@ def _jsonable(value: Any) -> Any:
 # -- reads -------------------------------------------------------------------------------------------------------------
 
 
-def _reads(check: Check) -> Iterator[str]:
-    calls = union(calls_of(check))
-    yield from _table(
-        ("operation", "IAM action", "where", "read again after"),
-        ((f"`{call.name}`", ", ".join(f"`{a}`" for a in actions(call)), _where(call), _age(call)) for call in calls),
-    )
+def _reads(check: Check, *, narrow: bool) -> Iterator[str]:
+    """What is read, as a table, or as a list where there is no room for one."""
+    rows = [(codes([call.name]), codes(actions(call)), _where(call), _age(call)) for call in union(calls_of(check))]
+    if narrow:
+        yield from (f"- {call} ({action}): {where}; read again after {age}" for call, action, where, age in rows)
+    else:
+        yield from table(("operation", "IAM action", "where", "read again after"), rows)
     yield ""
     yield f"`passmuster iam-policy --check {check.id}` prints the policy that permits exactly these."
 
@@ -264,17 +256,12 @@ def _where(call: Call) -> str:
 
 def _age(call: Call) -> str:
     if call.freshness is not None:
-        told = _span(call.freshness)
+        told = span(call.freshness)
     elif call.each is not None:
-        told = f"{_span(call.max_age or FAN_OUT)}, or when what it belongs to changed"
+        told = f"{span(call.max_age or DEFAULT_MAX_AGE)}, or when what it belongs to changed"
     else:
         told = "the policy's interval"
     return f"{told}; AWS charges ${call.billed:.2f} for a request" if call.billed else told
-
-
-def _span(age: timedelta) -> str:
-    days, rest = divmod(int(age.total_seconds()), 86_400)
-    return counted(days, "day") if days and not rest else counted(round(age.total_seconds() / 3600), "hour")
 
 
 # -- fixing ------------------------------------------------------------------------------------------------------------
@@ -287,24 +274,22 @@ def _fix(check: Check) -> Iterator[str]:
         yield ""
         yield "### In the console"
         yield ""
-        yield from (f"{number}. {step}" for number, step in enumerate(steps.console, start=1))
+        yield from numbered(steps.console)
     if steps is not None and steps.cli:
         yield ""
         yield "### With the AWS command line"
         yield ""
-        yield "```bash"
-        yield from steps.cli
-        yield "```"
+        yield from fenced("bash", steps.cli)
     for definition in remediations.load().fixing(check.id):
         yield ""
         yield from _remediation(definition)
 
 
 def _remediation(definition: Definition) -> Iterator[str]:
-    folder = f"remediations/{definition.phase.order}-{definition.phase.lower()}/{definition.name}"
+    folder = folder_of(definition)
     yield f"### By the remediation {definition.name}"
     yield ""
-    yield f"{' '.join(definition.description.split())}"
+    yield " ".join(definition.description.split())
     yield ""
     rows = [
         ("way", "decided for each resource by who owns it" if definition.way is None else definition.way.value),
@@ -317,7 +302,7 @@ def _remediation(definition: Definition) -> Iterator[str]:
         ("undo", definition.undo),
         ("files", f"[{folder}](../../{folder}/)"),
     ]
-    yield from _table(("of the change", "as declared"), rows)
+    yield from table(("of the change", "as declared"), rows)
     yield ""
     yield (
         "`passmuster plan` shows it for your account; in mode Propose or Apply the operator makes a Remediation of it, "
@@ -327,19 +312,12 @@ def _remediation(definition: Definition) -> Iterator[str]:
         yield ""
         yield "The same stack by hand, with the parameters that `passmuster plan --output json` shows:"
         yield ""
-        yield "```bash"
-        yield f"aws cloudformation deploy --stack-name {definition.name} --template-file {folder}/template.yaml"
-        yield "```"
+        deploy = f"aws cloudformation deploy --stack-name {definition.name} --template-file {folder}/template.yaml"
+        yield from fenced("bash", [deploy])
     if definition.guide is not None:
         yield ""
         yield "By hand, with the names that the plan fills in:"
-        yield ""
-        yield from (f"{number}. {step}" for number, step in enumerate(definition.guide.console, start=1))
-        if definition.guide.cli:
-            yield ""
-            yield "```text"
-            yield from definition.guide.cli
-            yield "```"
+        yield from guide(definition.guide.console, definition.guide.cli, "text")
 
 
 def _costs(definition: Definition) -> str:

@@ -1,12 +1,12 @@
 """Numbers, times and foreign text as people read them, the same in every format and every locale.
 
-Used by `content`; nothing here knows HTML or Markdown.
+Used by `content`, the pages and the terminal; nothing here knows HTML or Markdown.
 """
 
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 NOTHING = "–"
@@ -81,6 +81,19 @@ def duration(seconds: float) -> str:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s"
+
+
+def span(length: timedelta) -> str:
+    """A length of time in the largest unit that it is a whole number of.
+
+    >>> span(timedelta(hours=36)), span(timedelta(days=1))
+    ('36 hours', '1 day')
+    """
+    seconds = int(length.total_seconds())
+    for size, unit in ((86_400, "day"), (3600, "hour"), (60, "minute")):
+        if seconds % size == 0:
+            return counted(seconds // size, unit)
+    return counted(seconds, "second")
 
 
 def listed(items: tuple[str, ...] | list[str]) -> str:

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import timedelta
 
 from passmuster.api.remediation import WaitsFor, Way
 from passmuster.checks import catalogue
 from passmuster.checks.declaration import Check
 from passmuster.model.verdict import Fix
+from passmuster.remediation import adoption, desired, template
 from passmuster.remediation import catalogue as remediations
-from passmuster.remediation import desired, template
 from passmuster.remediation.adoption import ADOPTABLE
 from passmuster.remediation.definition import Definition, Operation, Target
 from passmuster.remediation.pricing import prices
-from passmuster.report.phrasing import counted, listed
+from passmuster.report.pages import folder_of
+from passmuster.report.phrasing import counted, listed, span
+from passmuster.report.writing import fenced, guide, sections, table
 
 FOLDER = "docs/remediations"
 """Where the pages are written in a checkout."""
@@ -72,7 +73,7 @@ def index(unproven: Unproven) -> str:
         "account is as before and the check fails again. For a change in place the way is decided for each resource "
         "by who owns it: the owner's stack, adoption, an API step, or a patch.",
         "",
-        *_table(("check", "fix", "remediation", "way", "closed loop proven", "undo proven"), rows),
+        *table(("check", "fix", "remediation", "way", "closed loop proven", "undo proven"), rows),
     ]
     return "\n".join(lines) + "\n"
 
@@ -110,21 +111,17 @@ def _explained(one: Definition, unproven: Unproven) -> Iterator[str]:
     yield f"`{one.name}` · {_way(one)} · {one.phase.value} · risk {one.risk.lower()}"
     yield ""
     yield " ".join(one.description.split())
-    for title, lines in (
-        ("What it does", _does(one)),
-        ("What it needs first", _needs(one)),
-        ("What it costs", _costs(one)),
-        ("What it interrupts, and how long it takes", _takes(one)),
-        ("How to undo it", _undo(one)),
-        ("By hand", _by_hand(one)),
-        ("Whether it was tried", _tried(one, unproven)),
-    ):
-        told = list(lines)
-        if told:
-            yield ""
-            yield f"## {title}"
-            yield ""
-            yield from told
+    yield from sections(
+        (
+            ("What it does", _does(one)),
+            ("What it needs first", _needs(one)),
+            ("What it costs", _costs(one)),
+            ("What it interrupts, and how long it takes", _takes(one)),
+            ("How to undo it", _undo(one)),
+            ("By hand", _by_hand(one)),
+            ("Whether it was tried", _tried(one, unproven)),
+        )
+    )
 
 
 # -- what it does ------------------------------------------------------------------------------------------------------
@@ -135,15 +132,10 @@ def _does(one: Definition) -> Iterator[str]:
     lines = list(_changes(one))
     if lines:
         yield ""
-        yield "```text"
-        yield from lines
-        yield "```"
+        yield from fenced("text", lines)
     yield ""
-    yield f"Everything about it is in [{_folder(one)}](../../{_folder(one)}/)."
-
-
-def _folder(one: Definition) -> str:
-    return f"remediations/{one.phase.order}-{one.phase.lower()}/{one.name}"
+    folder = folder_of(one)
+    yield f"Everything about it is in [{folder}](../../{folder}/)."
 
 
 def _for_whom(one: Definition) -> str:
@@ -188,6 +180,11 @@ def _permissions_in_place(one: Definition) -> Iterator[str]:
         yield "- For a resource of somebody's stack: `allowOwnerStackUpdates` in the policy, or else it is a proposal."
     if one.desired is None or one.desired.type not in ADOPTABLE:
         yield "- For a resource of nobody's stack: `allowApiSteps` in the policy."
+    elif one.desired.type in adoption.CALLS and one.api:
+        yield (
+            "- For a table of nobody's stack whose capacity is provisioned, and which is therefore not adopted: "
+            "`allowApiSteps` in the policy."
+        )
 
 
 # -- what it costs -----------------------------------------------------------------------------------------------------
@@ -206,7 +203,7 @@ def _costs(one: Definition) -> Iterator[str]:
         by = f", for each of {listed(item.times)}" if item.times else ""
         unless = f", unless {item.unless} is given" if item.unless else ""
         rows.append((price.title, f"{quantity}{by}{unless}", f"{dollars} a {price.unit}", price.source, price.as_of))
-    yield from _table(("position", "how many a month", "price", "source", "as of"), rows)
+    yield from table(("position", "how many a month", "price", "source", "as of"), rows)
     yield ""
     yield "The plan shows the sum for your region; what depends on usage is named there and never counted as nothing."
 
@@ -215,16 +212,12 @@ def _costs(one: Definition) -> Iterator[str]:
 
 
 def _takes(one: Definition) -> Iterator[str]:
-    yield f"It interrupts {one.interrupts.rstrip('.')}." if one.interrupts != "nothing" else "It interrupts nothing."
-    yield f"The checks have {_span(one.settles)} to pass; meanwhile it waits for {_WAITS[one.waits_for]}."
-
-
-def _span(duration: timedelta) -> str:
-    seconds = int(duration.total_seconds())
-    for size, unit in ((86_400, "day"), (3600, "hour"), (60, "minute")):
-        if seconds % size == 0:
-            return counted(seconds // size, unit)
-    return counted(seconds, "second")
+    this = "" if one.interrupts.startswith("nothing") else "this: "
+    yield f"It interrupts {this}{one.interrupts.rstrip('.')}."
+    yield f"The checks have {span(one.settles)} to pass; meanwhile it waits for {_WAITS[one.waits_for]}."
+    if one.leads_to:
+        checks = listed([f"[{check}](../checks/{check}.md)" for check in one.leads_to])
+        yield f"Because of what is there then, {checks} may ask for more, which is proposed next."
 
 
 def _undo(one: Definition) -> Iterator[str]:
@@ -241,25 +234,16 @@ def _undo(one: Definition) -> Iterator[str]:
 def _by_hand(one: Definition) -> Iterator[str]:
     if one.guide is not None:
         yield "Names in braces are filled in by the plan."
-        yield ""
-        yield from (f"{number}. {step}" for number, step in enumerate(one.guide.console, start=1))
-        if one.guide.cli:
-            yield ""
-            yield "```text"
-            yield from one.guide.cli
-            yield "```"
+        yield from guide(one.guide.console, one.guide.cli, "text")
     if one.terraform is not None:
         yield ""
         yield "With Terraform:"
         yield ""
-        yield "```hcl"
-        yield f'resource "{one.terraform.resource}" "..." {{'
-        yield from (f"  {line}" if line else "" for line in one.terraform.arguments.splitlines())
-        yield "}"
-        yield "```"
+        inner = (f"  {line}" if line else "" for line in one.terraform.arguments.splitlines())
+        yield from fenced("hcl", [f'resource "{one.terraform.resource}" "..." {{', *inner, "}"])
     for name in one.documents:
         yield ""
-        yield f"The proposal brings [{name}](../../{_folder(one)}/{name})."
+        yield f"The proposal brings [{name}](../../{folder_of(one)}/{name})."
 
 
 def _tried(one: Definition, unproven: Unproven) -> Iterator[str]:
@@ -270,9 +254,3 @@ def _tried(one: Definition, unproven: Unproven) -> Iterator[str]:
     else:
         yield "The tests go there and back on a simulated account: the check fails, the change is made, the check"
         yield "passes, the change is taken back, and the account is as before."
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    yield "| " + " | ".join(header) + " |"
-    yield "|" + " --- |" * len(header)
-    yield from ("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in row) + " |" for row in rows)

@@ -7,7 +7,7 @@ not hold is taken from the catalogue where it describes a check, and added up fr
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
@@ -22,7 +22,7 @@ from passmuster.model.report import CheckResult, Report
 from passmuster.model.verdict import NO_LEVEL, Phase, Status
 from passmuster.report import content
 from passmuster.report.content import PlanEntry, Position, StepEntry
-from passmuster.report.phrasing import dollars, plain, tenths
+from passmuster.report.phrasing import plain, tenths
 
 MOST_STEPS = 100
 """Steps of a stored plan that are written out."""
@@ -52,6 +52,11 @@ def parsed(text: str, source: str) -> list[Mapping[str, Any]]:
         hint = "give what `passmuster inspect --output json` printed, or a file of the evidence store"
         raise InvalidManifest(f"{source}: this is no ReadinessReport; {hint}")
     return items
+
+
+def of_account(documents: Iterable[Mapping[str, Any]], account_id: str) -> list[Mapping[str, Any]]:
+    """Those of the documents that are reports on an account."""
+    return [one for one in documents if (one.get("spec") or {}).get("accountId") == account_id]
 
 
 def read(document: Mapping[str, Any], source: str) -> Stored:
@@ -132,7 +137,7 @@ def _step(number: int, step: Mapping[str, Any]) -> StepEntry:
         way=content.in_words(step.get("way") or ""),
         fixes=tuple(step.get("fixes") or ()),
         cost=Decimal(str(step.get("monthlyCost") or 0)),
-        positions=tuple(_positions(step.get("positions") or ())),
+        positions=tuple(_position(one) for one in step.get("positions") or ()),
         unpriced=tuple(plain(title) for title in step.get("unpriced") or ()),
         risk=step.get("risk") or "",
         interrupts=step.get("interrupts") or "nothing",
@@ -145,8 +150,6 @@ def _step(number: int, step: Mapping[str, Any]) -> StepEntry:
     )
 
 
-def _positions(positions: Any) -> Iterator[Position]:
-    for one in positions:
-        monthly = one.get("monthly")
-        amount = "depends on usage" if monthly is None else dollars(Decimal(str(monthly)))
-        yield Position(plain(one["title"]), amount)
+def _position(one: Mapping[str, Any]) -> Position:
+    monthly = one.get("monthly")
+    return content.position(one["title"], None if monthly is None else Decimal(str(monthly)))
