@@ -5,9 +5,10 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 import yaml
@@ -21,6 +22,7 @@ from passmuster.sandbox.simulated_aws import SimulatedAWS
 from passmuster.sandbox.story import base_environment, example
 
 PATIENCE = 90.0
+REQUESTED = "reconcile.passmuster.io/requestedAt"
 KINDS = {
     "awsaccounts": "AWSAccount",
     "readinesspolicies": "ReadinessPolicy",
@@ -32,12 +34,24 @@ KINDS = {
 OWNED = ("remediations", "readinesspolicies", "readinessreports")
 
 
+class Account(Protocol):
+    """The account that a story is about."""
+
+    @property
+    def account_id(self) -> str:
+        """Its twelve digits."""
+
+    @property
+    def region(self) -> str:
+        """Its home region."""
+
+
 @dataclass
 class World:
     """What a story can look at and do."""
 
     aws: SimulatedAWS
-    account: review.ReviewAccount
+    account: Account
     plane: ControlPlane
     server: ApiServer
     folder: Path
@@ -48,12 +62,12 @@ class World:
         """The operator that was started last."""
         return self.operators[-1]
 
-    def start_operator(self, *arguments: str) -> OperatorProcess:
+    def start_operator(self, *arguments: str, kubeconfig: Path | None = None, **environment: str) -> OperatorProcess:
         """One more operator process."""
         process = OperatorProcess(
-            kubeconfig=self.plane.kubeconfig(OPERATOR),
+            kubeconfig=kubeconfig or self.plane.kubeconfig(OPERATOR),
             endpoint_url=self.aws.url,
-            environment=base_environment(self.aws),
+            environment={**base_environment(self.aws), **environment},
             log=self.folder / f"operator-{len(self.operators)}.log",
             arguments=("--requests-per-second", "500", *arguments),
         )
@@ -83,6 +97,27 @@ class World:
                 log = self.operator.tail(30) if self.operators else "no operator"
                 pytest.fail(f"{what} did not come; last seen:\n{yaml.safe_dump(found)[:6000]}\n{log}", pytrace=False)
             time.sleep(0.2)
+
+    @property
+    def policy(self) -> dict[str, Any]:
+        """The example's policy."""
+        return self.get("readinesspolicies", "shop")
+
+    def ask(self, token: str) -> None:
+        """A person asks for a whole inspection."""
+        answer = self.server.patch(self.policy, {"metadata": {"annotations": {REQUESTED: token}}})
+        assert answer.ok, answer.message
+
+    def inspected(self, token: str) -> dict[str, Any]:
+        """The policy after a whole inspection that a person asked for."""
+        self.ask(token)
+        return dict(
+            self.until(
+                f"the echo of {token}",
+                lambda: self.policy,
+                lambda body: (body.get("status") or {}).get("lastHandledReconcileAt") == token,
+            )
+        )
 
     def remediation(self, name: str) -> dict[str, Any]:
         """The one object of a remediation of the catalogue that was not superseded."""
@@ -127,11 +162,18 @@ class World:
 
 @pytest.fixture(scope="module")
 def world(control_plane: ControlPlane) -> Iterator[World]:
-    """A seeded account, the kinds installed, two people with rights, no operator yet."""
+    """The review's account, the kinds installed, two people with rights, no operator yet."""
+    with SimulatedAWS() as aws, installed(control_plane, aws, review.seed(aws)) as made:
+        yield made
+
+
+@contextmanager
+def installed(control_plane: ControlPlane, aws: SimulatedAWS, account: Account) -> Iterator[World]:
+    """A world of a seeded account; what it leaves on the API server goes at the end."""
     server = ApiServer(control_plane)
     install(server)
-    with tempfile.TemporaryDirectory(prefix="passmuster-e2e-") as folder, SimulatedAWS() as aws:
-        made = World(aws, review.seed(aws), control_plane, server, Path(folder))
+    with tempfile.TemporaryDirectory(prefix="passmuster-e2e-") as folder:
+        made = World(aws, account, control_plane, server, Path(folder))
         server.namespace("shop")
         server.bind("shop", "alice", role="passmuster-approver")
         everything = {

@@ -17,15 +17,15 @@ import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from e2e.conftest import World, manifests
+from e2e.conftest import REQUESTED, World, manifests
+from loopback import Asked, Said, loopback
 from passmuster.handlers.alerts import MOST_BYTES
 from passmuster.sandbox.prometheus import Alertmanager, Prometheus
 from passmuster.sandbox.prometheus_binaries import PrometheusBinaries
@@ -37,7 +37,7 @@ RULES = ROOT / "charts" / "passmuster" / "rules" / "passmuster.rules.yaml"
 TEMPLATE = ROOT / "remediations" / "1-production" / "cloudtrail" / "template.yaml"
 TOKEN = "watchword"
 CHECK = "cloudtrail-multi-region"
-REQUESTED, HINT = "reconcile.passmuster.io/requestedAt", "reconcile.passmuster.io/hint"
+HINT = "reconcile.passmuster.io/hint"
 LONGEST = 60.0
 MANY = 150
 NAMED = {"policy_namespace": "shop", "policy": "shop", "check": CHECK}
@@ -50,11 +50,10 @@ class Loop:
     world: World
     prometheus: Prometheus
     alertmanager: Alertmanager
-    folder: Path
 
     @property
     def annotations(self) -> dict[str, str]:
-        return dict(self.world.get("readinesspolicies", "shop")["metadata"].get("annotations") or {})
+        return dict(self.world.policy["metadata"].get("annotations") or {})
 
     @property
     def trails(self) -> list[str]:
@@ -95,47 +94,12 @@ class Loop:
         """Returns when the last request is handled and the window of alerts is over."""
 
         def handled() -> tuple[str | None, str | None]:
-            body = self.world.get("readinesspolicies", "shop")
+            body = self.world.policy
             return self.annotations.get(REQUESTED), body["status"].get("lastHandledReconcileAt")
 
         self.world.until("the last request", handled, lambda both: both[0] == both[1])
         time.sleep(31)
         self.world.aws.requests.clear()
-
-
-@dataclass
-class Exporter:
-    """What a CloudWatch exporter is to a platform team: a metric about the account, read when it is scraped."""
-
-    count: Callable[[], int]
-    account_id: str
-    server: ThreadingHTTPServer = field(init=False)
-
-    def __post_init__(self) -> None:
-        exporter = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                body = f'cloudtrail_trails{{account_id="{exporter.account_id}"}} {exporter.count()}\n'.encode()
-                self.send_response(200)
-                self.send_header("Content-Type", "text/plain; version=0.0.4")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name it has there
-                """Nothing: a test's output is its own."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    @property
-    def address(self) -> str:
-        return f"127.0.0.1:{self.server.server_address[1]}"
-
-    def stop(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
 
 
 def _rule_of_others(folder: Path) -> Path:
@@ -179,24 +143,27 @@ def loop(world: World, prometheus_programs: PrometheusBinaries) -> Iterator[Loop
         assert world.server.apply(document).ok
     world.start_operator("--alerts-token-file", str(token))
     world.until("the verdict", lambda: world.check(CHECK).get("status"), lambda status: status == "Pass")
-    exporter = Exporter(lambda: len(made.trails), world.account.account_id)
+
+    def exported(_: Asked) -> Said:
+        """What a CloudWatch exporter is to a platform team: a metric about the account, read when it is scraped."""
+        body = f'cloudtrail_trails{{account_id="{world.account.account_id}"}} {len(made.trails)}\n'
+        return Said(body.encode(), content_type="text/plain; version=0.0.4")
+
     operator = world.operator.url.removeprefix("http://")
     alertmanager = Alertmanager(
         prometheus_programs, world.folder, webhook=f"{world.operator.url}/alerts", token_file=token
     )
-    prometheus = Prometheus(
-        prometheus_programs,
-        world.folder,
-        targets={"passmuster": operator, "aws": exporter.address},
-        rules=[RULES, _rule_of_others(world.folder)],
-        alertmanager=alertmanager,
-    )
-    made = Loop(world, prometheus, alertmanager, world.folder)
-    try:
+    with loopback(exported) as exporter:
+        prometheus = Prometheus(
+            prometheus_programs,
+            world.folder,
+            targets={"passmuster": operator, "aws": exporter.removeprefix("http://")},
+            rules=[RULES, _rule_of_others(world.folder)],
+            alertmanager=alertmanager,
+        )
+        made = Loop(world, prometheus, alertmanager)
         with alertmanager, prometheus:
             yield made
-    finally:
-        exporter.stop()
 
 
 def test_a_deleted_trail_is_noticed_by_its_alert_and_made_again_within_a_minute(
@@ -250,7 +217,7 @@ def test_the_end_of_the_alert_is_inspected_too(loop: Loop) -> None:
     world = loop.world
 
     def handled() -> tuple[str | None, str | None, float]:
-        status = world.get("readinesspolicies", "shop")["status"]
+        status = world.policy["status"]
         return loop.annotations.get(REQUESTED), status.get("lastHandledReconcileAt"), _accepted(world)
 
     world.until("the inspection", handled, lambda found: found[0] == found[1] and found[2] >= 3)
@@ -292,7 +259,7 @@ def test_a_flood_is_two_inspections_and_changes_nothing_but_two_annotations(
     loop: Loop, told: Callable[[str], None]
 ) -> None:
     world = loop.world
-    before = world.get("readinesspolicies", "shop")
+    before = world.policy
     remediations = {r["metadata"]["name"]: r["spec"] for r in world.list("remediations")}
     forged = {"approvals": "alice", "mode": "Apply", "suspend": "true", "account_id": world.account.account_id}
     started = time.monotonic()
@@ -305,11 +272,11 @@ def test_a_flood_is_two_inspections_and_changes_nothing_but_two_annotations(
     assert reads <= 1 + took // 30, f"{reads} inspections for {MANY} notifications in {took:.0f} s"
     world.until(
         "the last one",
-        lambda: (loop.annotations[REQUESTED], world.get("readinesspolicies", "shop")["status"]),
+        lambda: (loop.annotations[REQUESTED], world.policy["status"]),
         lambda found: found[0] == found[1].get("lastHandledReconcileAt"),
     )
     assert loop.reads() <= 2 + took // 30
-    after = world.get("readinesspolicies", "shop")
+    after = world.policy
     assert after["spec"] == before["spec"]
     changed = {name for name, value in loop.annotations.items() if before["metadata"]["annotations"].get(name) != value}
     assert changed <= {REQUESTED, HINT}
@@ -328,7 +295,7 @@ def test_duplicates_and_reordered_notifications_are_one_request(loop: Loop) -> N
     assert len(tokens) == 1
     loop.world.until(
         "the inspection",
-        lambda: loop.world.get("readinesspolicies", "shop")["status"].get("lastHandledReconcileAt"),
+        lambda: loop.world.policy["status"].get("lastHandledReconcileAt"),
         lambda token: token in tokens,
     )
     assert loop.reads() == 1

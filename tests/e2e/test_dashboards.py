@@ -34,7 +34,6 @@ pytestmark = [pytest.mark.apiserver, pytest.mark.prometheus, pytest.mark.slow]
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "charts" / "passmuster" / "rules" / "passmuster.rules.yaml"
-REQUESTED = "reconcile.passmuster.io/requestedAt"
 CLOSED = "222222222222"
 LABEL_VALUES = re.compile(r"label_values\((.*), (\w+)\)")
 GRAFANAS = {"$__rate_interval": "20s", "$__range": "1h"}
@@ -88,17 +87,6 @@ def has_data(answer: list[Series]) -> bool:
     return any(not math.isnan(value) for one in answer for _, value in one.points)
 
 
-def _inspect(world: World, token: str) -> None:
-    """A whole inspection that a person asks for."""
-    policy = world.get("readinesspolicies", "shop")
-    assert world.server.patch(policy, {"metadata": {"annotations": {REQUESTED: token}}}).ok
-    world.until(
-        token,
-        lambda: world.get("readinesspolicies", "shop")["status"].get("lastHandledReconcileAt"),
-        lambda handled: handled == token,
-    )
-
-
 def _grant(world: World, body: dict[str, Any]) -> None:
     """Made by bob, approved by alice, and counting."""
     answer = world.server.create(body, user="bob")
@@ -144,10 +132,10 @@ def _happen(world: World) -> None:
         world.aws.faults.add("throttled", service="rds", count=12),
         world.aws.faults.add("denied", service="backup"),
     ]
-    _inspect(world, "with-faults")
+    world.inspected("with-faults")
     for fault in faults:
         world.aws.faults.remove(fault)
-    _inspect(world, "without-faults")
+    world.inspected("without-faults")
     assert world.approve("cloudtrail").ok
     world.until("the trail", lambda: world.remediation("cloudtrail").get("status"), lambda s: s["state"] == "Applied")
 

@@ -11,8 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from passmuster.sandbox import binaries
-
 pytestmark = [pytest.mark.slow]
 COMMAND = (sys.executable, "-m", "passmuster.cli.main")
 
@@ -46,9 +44,8 @@ def test_the_demo_without_a_cluster_tells_the_whole_story_and_writes_a_report(tm
 
 
 @pytest.mark.apiserver
+@pytest.mark.usefixtures("apiserver_programs")
 def test_the_demo_on_a_real_api_server_approves_and_proves_a_fix(tmp_path: Path) -> None:
-    if binaries.find() is None:
-        pytest.skip("no kube-apiserver and etcd here: `python -m passmuster.sandbox.binaries` gets them once")
     ran = subprocess.run(
         [*COMMAND, "demo"], cwd=tmp_path, env=_environment(), capture_output=True, text=True, timeout=300, check=False
     )
@@ -59,9 +56,8 @@ def test_the_demo_on_a_real_api_server_approves_and_proves_a_fix(tmp_path: Path)
 
 
 @pytest.mark.apiserver
+@pytest.mark.usefixtures("apiserver_programs")
 def test_the_sandbox_stays_up_until_interrupted_and_leaves_no_process(tmp_path: Path) -> None:
-    if binaries.find() is None:
-        pytest.skip("no kube-apiserver and etcd here: `python -m passmuster.sandbox.binaries` gets them once")
     log = tmp_path / "log"
     with log.open("w") as out:
         process = subprocess.Popen([*COMMAND, "sandbox", "up"], env=_environment(), stdout=out, stderr=out)

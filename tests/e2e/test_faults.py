@@ -11,48 +11,22 @@ from typing import Any
 import pytest
 
 from e2e.conftest import World, manifests
+from turns import condition
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.slow]
 
 IDENTITY = {"AssumeRole", "GetCallerIdentity"}
-REQUESTED = "reconcile.passmuster.io/requestedAt"
-
-
-def _condition(body: dict[str, Any], kind: str) -> dict[str, Any]:
-    conditions = (body.get("status") or {}).get("conditions") or []
-    return next((c for c in conditions if c["type"] == kind), {})
-
-
-def _policy(world: World) -> dict[str, Any]:
-    return world.get("readinesspolicies", "shop")
 
 
 def _level(body: dict[str, Any]) -> str:
     return str((body.get("status") or {}).get("level") or "")
 
 
-def _request(world: World, token: str) -> None:
-    answer = world.server.patch(_policy(world), {"metadata": {"annotations": {REQUESTED: token}}})
-    assert answer.ok, answer.message
-
-
 def _restart(world: World) -> None:
     """The API server is killed and comes back; for some seconds its admission does not know our kinds."""
     world.plane.restart_apiserver(abruptly=True)
-    world.until("the kinds", lambda: _policy(world), bool)
+    world.until("the kinds", lambda: world.policy, bool)
     world.until("admission", lambda: world.server.apply(manifests()[-1], dry=True).status, lambda status: status == 200)
-
-
-def _inspected(world: World, token: str) -> dict[str, Any]:
-    """The policy after a whole inspection that an annotation asked for."""
-    _request(world, token)
-    return dict(
-        world.until(
-            f"the echo of {token}",
-            lambda: _policy(world),
-            lambda body: (body.get("status") or {}).get("lastHandledReconcileAt") == token,
-        )
-    )
 
 
 def _findings(world: World, check: str) -> list[dict[str, Any]]:
@@ -63,13 +37,13 @@ def test_an_account_is_judged_before_anything_goes_wrong(world: World) -> None:
     for document in manifests():
         assert world.server.apply(document).ok
     world.start_operator()
-    policy = world.until("the verdict", lambda: _policy(world), _level)
-    assert _condition(policy, "Inspected")["reason"] == "InspectionComplete"
+    policy = world.until("the verdict", lambda: world.policy, _level)
+    assert condition(policy, "Inspected")["reason"] == "InspectionComplete"
     assert world.faults() == []
 
 
 def test_a_restart_of_the_api_server_loses_nothing(world: World) -> None:
-    before = _policy(world)["status"]
+    before = world.policy["status"]
     score = {name: value for name, value in world.samples().items() if name.startswith("passmuster_score_ratio")}
     assert score
     _restart(world)
@@ -77,7 +51,7 @@ def test_a_restart_of_the_api_server_loses_nothing(world: World) -> None:
     world.until("the lease", world.samples, lambda samples: samples.get("passmuster_leader") == 1.0)
     after = {name: value for name, value in world.samples().items() if name in score}
     assert after == score
-    policy = _inspected(world, "after-the-restart")
+    policy = world.inspected("after-the-restart")
     assert policy["status"]["level"] == before["level"]
     assert policy["status"]["score"] == before["score"]
     assert world.operator.get("/healthz") == "ok\n"
@@ -85,7 +59,7 @@ def test_a_restart_of_the_api_server_loses_nothing(world: World) -> None:
 
 
 def test_a_policy_deleted_while_the_api_server_restarts_leaves_no_series(world: World) -> None:
-    spec = {**_policy(world)["spec"], "remediation": {"mode": "Observe"}}
+    spec = {**world.policy["spec"], "remediation": {"mode": "Observe"}}
     other = {
         "apiVersion": "passmuster.io/v1alpha1",
         "kind": "ReadinessPolicy",
@@ -108,11 +82,11 @@ def test_a_throttled_service_is_unknown_beside_findings_that_stand(world: World)
     before = {c["id"]: c["status"] for c in _report(world)["checks"]}
     fault = world.aws.faults.add("throttled", service="cloudtrail")
     try:
-        policy = _inspected(world, "throttled")
+        policy = world.inspected("throttled")
     finally:
         world.aws.faults.remove(fault)
-    assert _condition(policy, "Inspected")["reason"] == "Throttled"
-    assert _condition(policy, "Ready")["status"] == "True"
+    assert condition(policy, "Inspected")["reason"] == "Throttled"
+    assert condition(policy, "Ready")["status"] == "True"
     trail = _findings(world, "cloudtrail-multi-region")
     assert {finding["status"] for finding in trail} == {"Unknown"}
     assert trail[0]["reason"] == "Throttled"
@@ -128,10 +102,10 @@ def test_a_throttled_service_is_unknown_beside_findings_that_stand(world: World)
 def test_a_denied_action_is_named_and_the_rest_is_judged(world: World) -> None:
     fault = world.aws.faults.add("denied", service="elbv2", operation="DescribeListeners")
     try:
-        policy = _inspected(world, "denied-action")
+        policy = world.inspected("denied-action")
     finally:
         world.aws.faults.remove(fault)
-    inspected = _condition(policy, "Inspected")
+    inspected = condition(policy, "Inspected")
     assert (inspected["status"], inspected["reason"]) == ("True", "PartialInspection")
     assert "elbv2:DescribeListeners denied" in inspected["message"]
     findings = _findings(world, "https-redirect")
@@ -146,8 +120,8 @@ def test_a_denied_action_is_named_and_the_rest_is_judged(world: World) -> None:
 
 
 def test_when_it_is_allowed_again_everything_is_as_before(world: World) -> None:
-    policy = _inspected(world, "allowed-again")
-    assert _condition(policy, "Inspected")["reason"] == "InspectionComplete"
+    policy = world.inspected("allowed-again")
+    assert condition(policy, "Inspected")["reason"] == "InspectionComplete"
     assert world.check("https-redirect")["status"] == "Fail"
 
 
@@ -157,16 +131,16 @@ def test_a_role_that_may_not_be_assumed_backs_off_and_only_identity_is_asked_for
     world.aws.requests.clear()
     world.start_operator()
     world.until("the lease", world.samples, lambda samples: samples.get("passmuster_leader") == 1.0)
-    _request(world, "denied-role")
+    world.ask("denied-role")
     refused = world.until(
-        "the refusal", lambda: _policy(world), lambda body: _condition(body, "CredentialsValid")["status"] == "False"
+        "the refusal", lambda: world.policy, lambda body: condition(body, "CredentialsValid")["status"] == "False"
     )
-    assert _condition(refused, "CredentialsValid")["reason"] == "AssumeRoleDenied"
-    assert _condition(refused, "Reconciling")["status"] == "True"
-    assert _condition(refused, "Ready")["status"] == "False"
-    assert not _condition(refused, "Stalled")
+    assert condition(refused, "CredentialsValid")["reason"] == "AssumeRoleDenied"
+    assert condition(refused, "Reconciling")["status"] == "True"
+    assert condition(refused, "Ready")["status"] == "False"
+    assert not condition(refused, "Stalled")
     account = world.get("awsaccounts", "shop-production")
-    assert _condition(account, "CredentialsValid")["reason"] == "AssumeRoleDenied"
+    assert condition(account, "CredentialsValid")["reason"] == "AssumeRoleDenied"
     asked = list(world.aws.requests)
     time.sleep(3)
     later = list(world.aws.requests)
@@ -183,7 +157,7 @@ def test_sigterm_during_an_inspection_that_hangs_ends_the_process_in_five_second
     world.start_operator()
     world.until("the lease", world.samples, lambda samples: samples.get("passmuster_leader") == 1.0)
     hang = world.aws.faults.add("hang", service="ec2", seconds=30.0)
-    _request(world, "hangs")
+    world.ask("hangs")
     world.until("the hanging call", lambda: hang.hits, lambda hits: hits > 0)
     began = time.monotonic()
     code = world.operator.stop()

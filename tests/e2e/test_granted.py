@@ -83,14 +83,14 @@ def test_a_waiver_counts_once_somebody_else_approved_it(world: World) -> None:
     assert world.check(HIGH)["status"] == "Fail"
     refused = _approve(world, body, "bob")
     assert (refused.status, "approving needs the verb approve" in refused.message) == (403, True)
-    counts = world.get("readinesspolicies", "shop")["status"]["checks"]
+    counts = world.policy["status"]["checks"]
     assert _approve(world, body, "alice").ok
     assert _until_status(world, HIGH, "Pass") < SECONDS
     assert world.check(HIGH)["waived"] >= 1
     assert {f["waivedBy"] for f in world.check(HIGH)["findings"] if f["status"] == "Fail"} == {"legacy"}
     after = world.until(
         "the policy",
-        lambda: world.get("readinesspolicies", "shop")["status"]["checks"],
+        lambda: world.policy["status"]["checks"],
         lambda found: found["waived"] == 1,
         seconds=20,
     )
@@ -143,7 +143,7 @@ def test_a_waiver_ends_within_seconds_of_its_date(world: World) -> None:
     world.until("its state", lambda: _state(world, body), lambda state: state == "Expired", seconds=20)
     world.until(
         "the level again",
-        lambda: world.get("readinesspolicies", "shop")["status"]["checks"]["waived"],
+        lambda: world.policy["status"]["checks"]["waived"],
         lambda n: n == 0,
     )
     events = [e for e in _events(world) if "brief" in e["message"]]

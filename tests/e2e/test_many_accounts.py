@@ -15,13 +15,12 @@ import pytest
 import yaml
 
 from e2e.conftest import World, manifests
-from inspected import base_identity
 from passmuster.cli import offline
 from passmuster.sandbox.accounts import review
 from passmuster.sandbox.simulated_aws import DEFAULT_ACCOUNT, SimulatedAWS
+from passmuster.sandbox.story import own_identity
 
 OTHER, OTHER_REGION = "222222222222", "cn-north-1"
-EXTERNAL_ID = "7c1f0a"
 
 
 def open_other(aws: SimulatedAWS) -> str:
@@ -33,7 +32,7 @@ def open_other(aws: SimulatedAWS) -> str:
                 "Effect": "Allow",
                 "Principal": {"AWS": f"arn:aws:iam::{DEFAULT_ACCOUNT}:root"},
                 "Action": "sts:AssumeRole",
-                "Condition": {"StringEquals": {"sts:ExternalId": EXTERNAL_ID}},
+                "Condition": {"StringEquals": {"sts:ExternalId": review.EXTERNAL_ID}},
             }
         ],
     }
@@ -53,7 +52,7 @@ def documents(other_role: str) -> list[dict[str, Any]]:
             "accountId": OTHER,
             "partition": "aws-cn",
             "roleArn": other_role,
-            "externalId": EXTERNAL_ID,
+            "externalId": review.EXTERNAL_ID,
             "regions": [OTHER_REGION],
             "allowedNamespaces": {"names": ["shop"]},
         },
@@ -70,7 +69,7 @@ def test_without_a_cluster_each_account_is_inspected_in_its_own_partition(tmp_pa
         manifest = tmp_path / "many.yaml"
         manifest.write_text(yaml.safe_dump_all(documents(open_other(aws))))
         aws.requests.clear()
-        with base_identity(aws, DEFAULT_ACCOUNT):
+        with own_identity(aws):
             found = {r.report.account_id: r.report for r in offline.inspect(offline.Asked(files=(manifest,)), aws.url)}
         asked = {(request.account, request.region) for request in aws.requests if request.service != "sts"}
     assert found[DEFAULT_ACCOUNT].level == "Foundation"
@@ -103,7 +102,7 @@ def test_on_the_api_server_the_policy_shows_the_worst_of_its_accounts(governed: 
     }
     policy = governed.until(
         "the verdict on both accounts",
-        lambda: governed.get("readinesspolicies", "shop"),
+        lambda: governed.policy,
         lambda body: (body.get("status") or {}).get("accounts") == 2 and body["status"].get("level"),
     )
     status = policy["status"]

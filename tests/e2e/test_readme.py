@@ -16,8 +16,6 @@ from pathlib import Path
 
 import pytest
 
-from passmuster.sandbox import binaries
-
 pytestmark = [pytest.mark.slow, pytest.mark.apiserver]
 ROOT = Path(__file__).parents[2]
 MINUTES = {"a": 1, "two": 2, "three": 3, "five": 5, "ten": 10}
@@ -38,9 +36,8 @@ def _copy(folder: Path) -> None:
             shutil.copy2(ROOT / name, folder / name)
 
 
+@pytest.mark.usefixtures("apiserver_programs")
 def test_what_the_readme_promises_is_kept_by_the_clock(tmp_path: Path, told: Callable[[str], None]) -> None:
-    if binaries.find() is None:
-        pytest.skip("no kube-apiserver and etcd here: `python -m passmuster.sandbox.binaries` gets them once")
     promise = PROMISE.search((ROOT / "README.md").read_text(encoding="utf-8"))
     assert promise is not None
     minutes, commands = MINUTES[promise[1]], promise[2]

@@ -8,40 +8,19 @@ from typing import Any
 
 import pytest
 
-from passmuster.cli import offline
 from passmuster.engine.ports import POLICIES, Key
 from passmuster.engine.reconcile import ALERT_WINDOW, MOST_REQUESTS
-from passmuster.sandbox.accounts import review
-from passmuster.sandbox.simulated_aws import DEFAULT_ACCOUNT, SimulatedAWS
-from turns import POLICY, Clock, World, build, clocked_engine, objects, own_identity
+from passmuster.sandbox.simulated_aws import SimulatedAWS
+from turns import POLICY, World, empty_account
 
-ROOT = f"arn:aws:iam::{DEFAULT_ACCOUNT}:root"
-EVERYTHING = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
 REQUESTED, HINT = "reconcile.passmuster.io/requestedAt", "reconcile.passmuster.io/hint"
 SECOND = Key(POLICIES, "shop", "second")
 
 
 @pytest.fixture(scope="module")
 def aws() -> Iterator[SimulatedAWS]:
-    """An empty account."""
-    with SimulatedAWS() as running, own_identity(running):
-        running.role_with_policy(DEFAULT_ACCOUNT, EVERYTHING, name=review.INSPECTION_ROLE, trusted=ROOT)
+    with empty_account() as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def engine(aws: SimulatedAWS) -> tuple[offline.Engine, Clock]:
-    return clocked_engine(aws)
-
-
-@pytest.fixture
-def world(aws: SimulatedAWS, engine: tuple[offline.Engine, Clock]) -> Iterator[World]:
-    """A policy that was judged once."""
-    made = build(aws, engine, objects())
-    made.turn()
-    aws.requests.clear()
-    yield made
-    assert made.cluster.faults == []
 
 
 def _ask(world: World, token: str, key: Key = POLICY, hint: str | None = "cloudtrail-encrypted") -> float | None:

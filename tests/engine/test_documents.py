@@ -213,7 +213,7 @@ def test_a_long_plan_and_many_refusals_are_cut_and_the_api_server_takes_the_rest
     st.integers(0, 600),
     st.integers(0, 600),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_trimming_never_loses_a_verdict_nor_a_count(shape: list[tuple[int, int]], plan: int, billed: int) -> None:
     checks = [
         {
@@ -245,7 +245,7 @@ OBJECTS = st.dictionaries(NAMES, VALUES, max_size=4)
 
 
 @given(OBJECTS, OBJECTS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_applying_the_patch_gives_the_target(before: dict[str, Any], after: dict[str, Any]) -> None:
     assert merged(before, merge_patch(before, after)) == after
 

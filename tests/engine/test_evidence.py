@@ -20,12 +20,10 @@ from passmuster.model.evidence import Evidence
 from passmuster.report import html, stored
 from passmuster.sandbox.accounts import review
 from passmuster.sandbox.simulated_aws import DEFAULT_ACCOUNT, DEFAULT_REGION, SimulatedAWS
-from turns import ACCOUNT, POLICY, REPORT, Clock, World, build, clocked_engine, condition, objects, own_identity
+from turns import ACCOUNT, POLICY, REPORT, ROOT, Clock, World, build, condition, empty_account, objects
 
 ARCHIVE = "333333333333"
 BUCKET, PREFIX = "evidence-of-all", "readiness/shop"
-ROOT = f"arn:aws:iam::{DEFAULT_ACCOUNT}:root"
-EVERYTHING = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
 PUT_ONLY = {
     "Version": "2012-10-17",
     "Statement": [{"Effect": "Allow", "Action": "s3:PutObject", "Resource": f"arn:aws:s3:::{BUCKET}/{PREFIX}/*"}],
@@ -36,18 +34,12 @@ NOTHING = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "
 @pytest.fixture(scope="module")
 def aws() -> Iterator[SimulatedAWS]:
     """An empty account, and an archive account with a bucket and two roles: one that may put, one that may not."""
-    with SimulatedAWS() as running, own_identity(running):
-        running.role_with_policy(DEFAULT_ACCOUNT, EVERYTHING, name=review.INSPECTION_ROLE, trusted=ROOT)
+    with empty_account() as running:
         running.role_with_policy(
             ARCHIVE, PUT_ONLY, name="passmuster-evidence", trusted=ROOT, external_id=review.EXTERNAL_ID
         )
         running.role_with_policy(ARCHIVE, NOTHING, name="powerless", trusted=ROOT, external_id=review.EXTERNAL_ID)
         yield running
-
-
-@pytest.fixture(scope="module")
-def engine(aws: SimulatedAWS) -> tuple[offline.Engine, Clock]:
-    return clocked_engine(aws)
 
 
 @pytest.fixture

@@ -12,27 +12,17 @@ import apiserver
 from passmuster.api.fields import written
 from passmuster.cli import offline
 from passmuster.engine.ports import ATTESTATIONS, POLICIES, REPORTS, WAIVERS, Key
-from passmuster.sandbox.accounts import review
 from passmuster.sandbox.simulated_aws import DEFAULT_ACCOUNT, SimulatedAWS
-from turns import ACCOUNT, REPORT, Clock, World, build, clocked_engine, condition, objects, own_identity
+from turns import ACCOUNT, REPORT, Clock, World, build, condition, empty_account, objects
 
-ROOT = f"arn:aws:iam::{DEFAULT_ACCOUNT}:root"
-EVERYTHING = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
 MEDIUM, CRITICAL, PROCESS = "budgets-configured", "cloudtrail-multi-region", "ci-cd-pipeline"
 DAY = timedelta(days=1)
 
 
 @pytest.fixture(scope="module")
 def aws() -> Iterator[SimulatedAWS]:
-    """An empty account."""
-    with SimulatedAWS() as running, own_identity(running):
-        running.role_with_policy(DEFAULT_ACCOUNT, EVERYTHING, name=review.INSPECTION_ROLE, trusted=ROOT)
+    with empty_account() as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def engine(aws: SimulatedAWS) -> tuple[offline.Engine, Clock]:
-    return clocked_engine(aws)
 
 
 @pytest.fixture
@@ -326,6 +316,7 @@ def test_what_ended_does_not_go_on_counting_though_nothing_can_be_read_after_a_r
     assert status["checks"]["unknown"] == counting["checks"]["unknown"] + 1
     assert report["plan"] == plan
     assert report["counts"] == {**report["counts"], "fail": status["checks"]["fail"], "waived": 0}
+    assert report["compliance"]["message"] == condition(world.policy, "Compliant")["message"]
     assert sorted(told(world)) == ["Warning AttestationExpired", "Warning WaiverExpired"]
     assert expiries(world) == []
     assert {c.id: c.status for f in world.fleet.figures() for c in f.checks}[MEDIUM] == "Fail"

@@ -268,7 +268,7 @@ OPERATIONS = st.lists(
 
 
 @given(OPERATIONS)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_whatever_happens_a_key_is_active_once_and_every_request_is_served_in_the_end(
     operations: list[tuple[str, str, int]],
 ) -> None:

@@ -8,41 +8,21 @@ from typing import Any
 
 import pytest
 
-from passmuster.cli import offline
 from passmuster.engine.ports import POLICIES, REPORTS, Key
 from passmuster.sandbox.accounts import review
-from passmuster.sandbox.simulated_aws import DEFAULT_ACCOUNT, SimulatedAWS
-from turns import ACCOUNT, POLICY, REPORT, Clock, World, build, clocked_engine, condition, objects, own_identity
+from passmuster.sandbox.simulated_aws import SimulatedAWS
+from turns import ACCOUNT, EVERYTHING, POLICY, REPORT, ROOT, World, condition, empty_account
 
 OTHER = "222222222222"
-ROOT = f"arn:aws:iam::{DEFAULT_ACCOUNT}:root"
-EVERYTHING = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
 IDENTITY = {"AssumeRole", "GetCallerIdentity"}
 
 
 @pytest.fixture(scope="module")
 def aws() -> Iterator[SimulatedAWS]:
     """Two empty accounts."""
-    with SimulatedAWS() as running, own_identity(running):
-        for account_id in (DEFAULT_ACCOUNT, OTHER):
-            running.role_with_policy(account_id, EVERYTHING, name=review.INSPECTION_ROLE, trusted=ROOT)
+    with empty_account() as running:
+        running.role_with_policy(OTHER, EVERYTHING, name=review.INSPECTION_ROLE, trusted=ROOT)
         yield running
-
-
-@pytest.fixture(scope="module")
-def engine(aws: SimulatedAWS) -> tuple[offline.Engine, Clock]:
-    return clocked_engine(aws)
-
-
-@pytest.fixture
-def world(aws: SimulatedAWS, engine: tuple[offline.Engine, Clock]) -> Iterator[World]:
-    """A policy that was judged once. No status may break the rules."""
-    made = build(aws, engine, objects())
-    made.turn()
-    aws.requests.clear()
-    yield made
-    aws.faults.clear()
-    assert made.cluster.faults == []
 
 
 def _asked(world: World) -> set[str]:

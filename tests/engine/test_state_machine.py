@@ -275,7 +275,6 @@ def test_there_is_no_path_to_applied_without_approval_window_cap_and_passing_che
         settings=settings(
             max_examples=35,
             stateful_step_count=30,
-            deadline=None,
             suppress_health_check=list(HealthCheck),
             derandomize=True,
             phases=[Phase.generate],  # an example takes seconds: what fails is told as it was found

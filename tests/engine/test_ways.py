@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from engine.conftest import (
     CLUSTER,
     GROUP,
+    JUDGED,
     OWNERS_TEMPLATE,
     Making,
     deploy,
@@ -23,11 +25,13 @@ from engine.conftest import (
 from passmuster.engine.ways.owner_stack import unfit_template
 from passmuster.remediation import catalogue as remediations
 from passmuster.sandbox.simulated_aws import DEFAULT_REGION, SimulatedAWS
-from turns import POLICY
+from turns import POLICY, REPORT, World
 
 pytestmark = pytest.mark.slow
 
 LOGS, INSIGHTS = "log-group-retention", "container-insights"
+SIGNALS, ALARMS, DATA_EVENTS = "golden-signal-alarms", "service-alarms", "trail-data-events"
+CODE = "infrastructure-as-code"
 LIFE = ["Proposed", "AwaitingApproval", "Scheduled", "ChangeSetReady", "Executing", "Settling", "Verifying", "Applied"]
 
 
@@ -524,6 +528,120 @@ def test_what_newly_fails_elsewhere_keeps_a_change_from_counting_as_applied(maki
     world.approve(LOGS, action="Undo")
     world.until("Undone", name=LOGS)
     assert groups(aws)[GROUP] is None
+
+
+@pytest.fixture
+def watched(nobodys: None, aws: SimulatedAWS) -> Iterator[None]:
+    """A service of the cluster and the function, with an alarm for each of their golden signals."""
+    ecs, alarms = aws.client("ecs", DEFAULT_REGION), aws.client("cloudwatch", DEFAULT_REGION)
+    options = {"awslogs-group": GROUP, "awslogs-region": DEFAULT_REGION}
+    container = {"name": "web", "image": "nginx:1", "logConfiguration": {"logDriver": "awslogs", "options": options}}
+    ecs.register_task_definition(family="web", containerDefinitions=[{**container, "memory": 128}])
+    ecs.create_service(cluster=CLUSTER, serviceName="web", taskDefinition="web", desiredCount=1)
+    topic = aws.client("sns", DEFAULT_REGION).create_topic(Name="alarms")["TopicArn"]
+    service = {"ClusterName": CLUSTER, "ServiceName": "web"}
+    signals = [
+        ("AWS/ECS", "CPUUtilization", service),
+        ("AWS/ECS", "MemoryUtilization", service),
+        ("AWS/Lambda", "Errors", {"FunctionName": "pay"}),
+        ("AWS/Lambda", "Throttles", {"FunctionName": "pay"}),
+    ]
+    for namespace, metric, dimensions in signals:
+        alarms.put_metric_alarm(
+            AlarmName=metric,
+            Namespace=namespace,
+            MetricName=metric,
+            Dimensions=[{"Name": name, "Value": value} for name, value in dimensions.items()],
+            Statistic="Sum",
+            Period=300,
+            EvaluationPeriods=1,
+            Threshold=80,
+            ComparisonOperator="GreaterThanThreshold",
+            AlarmActions=[topic],
+        )
+    yield
+    alarms.delete_alarms(AlarmNames=[metric for _, metric, _ in signals])
+    aws.client("sns", DEFAULT_REGION).delete_topic(TopicArn=topic)
+    ecs.delete_service(cluster=CLUSTER, service="web", force=True)
+
+
+@pytest.mark.usefixtures("watched")
+def test_what_a_change_leads_to_fails_neither_it_nor_another_and_is_proposed_next(making: Making) -> None:
+    """Container Insights has the number of running tasks, so that an alarm on it is asked for from then on."""
+    world = making(judged=(*JUDGED, SIGNALS), maxConcurrentStacks=2)
+    assert world.check(SIGNALS) == "Pass"
+    world.approve(LOGS)
+    world.until("Executing", name=LOGS)
+    world.approve(INSIGHTS)
+    world.until("Applied", name=INSIGHTS)
+    world.until("Applied", name=LOGS)
+    assert world.check(SIGNALS) == "Fail"
+    assert (
+        f"ask for more now, see what is proposed for them: {SIGNALS}" in world.condition("Ready", INSIGHTS)["message"]
+    )
+    world.look()
+    world.approve(ALARMS)
+    world.until("Applied", name=ALARMS)
+    assert world.check(SIGNALS) == "Pass"
+
+
+@pytest.mark.usefixtures("watched")
+def test_a_level_that_falls_by_what_a_change_leads_to_is_no_failure_of_it(making: Making, aws: SimulatedAWS) -> None:
+    aws.client("logs", DEFAULT_REGION).put_retention_policy(logGroupName=GROUP, retentionInDays=30)
+    world = making(judged=(*JUDGED, SIGNALS))
+    assert world.policy["status"]["level"] == "Production"
+    world.approve(INSIGHTS)
+    world.until("Applied", name=INSIGHTS)
+    world.turn()
+    assert world.policy["status"]["level"] == "None"
+    world.look()
+    world.approve(ALARMS)
+    world.until("Applied", name=ALARMS)
+    assert world.policy["status"]["level"] == "Enterprise"
+
+
+def test_a_change_to_what_an_earlier_change_made_is_not_taken_for_somebody_elses(
+    making: Making, aws: SimulatedAWS
+) -> None:
+    world = making(judged=("cloudtrail-multi-region", "cloudtrail-data-events"))
+    world.approve("cloudtrail")
+    world.until("Applied", name="cloudtrail")
+    world.look()
+    assert world.remediation(DATA_EVENTS)["spec"]["owner"]["name"] == world.status("cloudtrail")["stack"]["name"]
+    world.approve(DATA_EVENTS)
+    world.until("Applied", name=DATA_EVENTS)
+    world.look()
+    assert world.condition("Drifted", "cloudtrail")["status"] == "False"
+    assert world.check("cloudtrail-data-events") == "Pass"
+    stacks, name = aws.client("cloudformation", DEFAULT_REGION), world.status("cloudtrail")["stack"]["name"]
+    body = stacks.get_template(StackName=name)["TemplateBody"]
+    document = body if isinstance(body, dict) else json.loads(body)
+    document["Resources"]["Queue"] = {"Type": "AWS::SQS::Queue"}
+    kept = [
+        {"ParameterKey": one["ParameterKey"], "UsePreviousValue": True}
+        for one in stacks.describe_stacks(StackName=name)["Stacks"][0]["Parameters"]
+    ]
+    stacks.update_stack(StackName=name, TemplateBody=json.dumps(document), Parameters=kept)
+    world.look()
+    drifted = world.condition("Drifted", "cloudtrail")
+    assert (drifted["status"], drifted["reason"]) == ("True", "StackDrifted")
+    assert "was updated by somebody else" in drifted["message"]
+
+
+def test_a_new_stack_owns_what_it_made_before_the_next_inspection_of_everything(making: Making) -> None:
+    """Tags are read again to settle a change; without the list of stacks they would name a stack that is not there."""
+    world = making(judged=("cloudtrail-multi-region", CODE))
+    strays = nobodys_resources(world)
+    world.approve("cloudtrail")
+    world.until("Applied", name="cloudtrail")
+    assert nobodys_resources(world) == strays
+
+
+def nobodys_resources(world: World) -> int:
+    """How many resources no stack owns, as the stored report says: `12 of 13 resources are owned by a stack ...`."""
+    (found,) = (check for check in world.cluster.get(REPORT)["status"]["checks"] if check["id"] == CODE)
+    owned, _, every = found["findings"][0]["message"].partition(" of ")
+    return int(every.split()[0]) - int(owned)
 
 
 @pytest.mark.usefixtures("nobodys")

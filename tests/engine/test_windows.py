@@ -107,7 +107,7 @@ ZONES = st.sampled_from(["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolka
 
 
 @given(MOMENTS, st.integers(0, 23), st.integers(1, 23), ZONES)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_deny_window_is_open_exactly_when_the_same_allow_window_is(
     now: datetime, hour: int, hours: int, zone: str
 ) -> None:

@@ -79,22 +79,14 @@ def script(path: Path, *lines: str) -> Path:
 
 
 @pytest.fixture
-def programs(control_plane: ControlPlane) -> binaries.Binaries:
-    """The binaries; by way of the shared fixture, which skips or fails where there are none."""
-    found = binaries.find()
-    assert found is not None
-    return found
-
-
-@pytest.fixture
-def own_plane(programs: binaries.Binaries) -> Iterator[ControlPlane]:
+def own_plane(apiserver_programs: binaries.Binaries) -> Iterator[ControlPlane]:
     """One that a test may restart and stop."""
-    with ControlPlane(users={"alice": []}, programs=programs) as plane:
+    with ControlPlane(users={"alice": []}, programs=apiserver_programs) as plane:
         yield plane
 
 
 @pytest.fixture
-def parent(programs: binaries.Binaries) -> Iterator[subprocess.Popen[str]]:
+def parent(apiserver_programs: binaries.Binaries) -> Iterator[subprocess.Popen[str]]:
     """Another Python process that runs a control plane and waits for a line."""
     command = [sys.executable, "-c", PARENT]
     with subprocess.Popen(
@@ -223,7 +215,7 @@ def test_a_mutating_admission_policy_mutates(control_plane: ControlPlane) -> Non
 
 
 def test_a_kubeconfig_is_private_complete_and_verifies_the_server(
-    control_plane: ControlPlane, programs: binaries.Binaries
+    control_plane: ControlPlane, kubectl_program: Path
 ) -> None:
     path = control_plane.kubeconfig(OPERATOR)
     assert path.stat().st_mode & 0o777 == 0o600
@@ -231,10 +223,8 @@ def test_a_kubeconfig_is_private_complete_and_verifies_the_server(
     assert config["clusters"][0]["cluster"].keys() == {"server", "certificate-authority-data"}
     assert config["users"] == [{"name": OPERATOR, "user": {"token": control_plane.token(OPERATOR)}}]
     assert control_plane.kubeconfig("alice") != path
-    if programs.kubectl is None:
-        pytest.skip("no kubectl here")
     command = [
-        str(programs.kubectl),
+        str(kubectl_program),
         f"--kubeconfig={path}",
         "auth",
         "whoami",
@@ -298,8 +288,8 @@ def test_an_open_watch_does_not_delay_the_end(own_plane: ControlPlane) -> None:
         assert time.monotonic() - started < 6
 
 
-def test_it_outlives_the_thread_that_started_it(programs: binaries.Binaries) -> None:
-    plane = ControlPlane(programs=programs)
+def test_it_outlives_the_thread_that_started_it(apiserver_programs: binaries.Binaries) -> None:
+    plane = ControlPlane(programs=apiserver_programs)
     thread = threading.Thread(target=plane.start)
     thread.start()
     thread.join()
@@ -321,7 +311,7 @@ def test_it_can_start_again_and_is_empty_then(own_plane: ControlPlane) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent was killed")
 def test_the_processes_die_when_the_parent_is_killed_and_the_next_start_removes_the_folder(
-    parent: subprocess.Popen[str], programs: binaries.Binaries
+    parent: subprocess.Popen[str], apiserver_programs: binaries.Binaries
 ) -> None:
     assert parent.stdout is not None
     *pids, folder = parent.stdout.readline().split()
@@ -329,7 +319,7 @@ def test_the_processes_die_when_the_parent_is_killed_and_the_next_start_removes_
     parent.kill()
     parent.wait()
     assert eventually(lambda: not any(alive(int(pid)) for pid in pids))
-    with ControlPlane(programs=programs) as plane:
+    with ControlPlane(programs=apiserver_programs) as plane:
         assert not Path(folder).exists()
         assert plane.ca_file.exists()
 
@@ -346,10 +336,10 @@ def test_nothing_is_left_behind_without_a_call_of_stop(parent: subprocess.Popen[
 
 
 def test_a_process_that_does_not_start_is_explained_by_the_end_of_its_log(
-    programs: binaries.Binaries, tmp_path: Path
+    apiserver_programs: binaries.Binaries, tmp_path: Path
 ) -> None:
     broken = script(tmp_path / "kube-apiserver", "echo unknown flag: --nonsense", "exit 3")
-    plane = ControlPlane(programs=binaries.Binaries(broken, programs.etcd, None))
+    plane = ControlPlane(programs=binaries.Binaries(broken, apiserver_programs.etcd, None))
     with pytest.raises(ControlPlaneFailed) as failure:
         plane.start()
     assert "kube-apiserver ended with status 3 instead of starting; the last lines of its log:" in str(failure.value)
@@ -358,9 +348,9 @@ def test_a_process_that_does_not_start_is_explained_by_the_end_of_its_log(
         _ = plane.pids
 
 
-def test_a_failed_start_ends_etcd_and_removes_the_folder(programs: binaries.Binaries, tmp_path: Path) -> None:
+def test_a_failed_start_ends_etcd_and_removes_the_folder(apiserver_programs: binaries.Binaries, tmp_path: Path) -> None:
     told = tmp_path / "told"
-    etcd = script(tmp_path / "etcd", f'echo $$ "$PWD" > {told}', f'exec {programs.etcd} "$@"')
+    etcd = script(tmp_path / "etcd", f'echo $$ "$PWD" > {told}', f'exec {apiserver_programs.etcd} "$@"')
     broken = script(tmp_path / "kube-apiserver", "exit 3")
     with pytest.raises(ControlPlaneFailed):
         ControlPlane(programs=binaries.Binaries(broken, etcd, None)).start()
@@ -370,25 +360,25 @@ def test_a_failed_start_ends_etcd_and_removes_the_folder(programs: binaries.Bina
 
 
 def test_a_port_that_somebody_took_meanwhile_is_replaced_by_another(
-    programs: binaries.Binaries, tmp_path: Path
+    apiserver_programs: binaries.Binaries, tmp_path: Path
 ) -> None:
     first = script(
         tmp_path / "kube-apiserver",
-        f'if [ -e {tmp_path}/tried ]; then exec {programs.kube_apiserver} "$@"; fi',
+        f'if [ -e {tmp_path}/tried ]; then exec {apiserver_programs.kube_apiserver} "$@"; fi',
         f"touch {tmp_path}/tried",
         "echo 'failed to create listener: listen tcp 127.0.0.1:1: bind: address already in use'",
         "exit 1",
     )
-    with ControlPlane(programs=binaries.Binaries(first, programs.etcd, None)) as plane:
+    with ControlPlane(programs=binaries.Binaries(first, apiserver_programs.etcd, None)) as plane:
         assert call(plane, "/readyz") == (200, "ok")
 
 
 def test_the_environment_of_the_user_does_not_reconfigure_it(
-    programs: binaries.Binaries, monkeypatch: pytest.MonkeyPatch
+    apiserver_programs: binaries.Binaries, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ETCD_NAME", "another")
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
-    with ControlPlane(programs=programs) as plane:
+    with ControlPlane(programs=apiserver_programs) as plane:
         assert call(plane, "/readyz") == (200, "ok")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from inspected import Inspected, base_identity, inspect, month_of_bills
+from inspected import Inspected, inspect, month_of_bills
 from passmuster.aws.limits import Limits
 from passmuster.checks.catalogue import load
 from passmuster.engine.inspection import Task, reads_of
@@ -16,6 +16,7 @@ from passmuster.inventory.call import GLOBAL_REGIONS, Where, union
 from passmuster.model.verdict import Status
 from passmuster.sandbox.accounts import large
 from passmuster.sandbox.simulated_aws import SimulatedAWS
+from passmuster.sandbox.story import own_identity
 
 pytestmark = pytest.mark.slow
 
@@ -109,7 +110,7 @@ def test_an_inspection_in_a_process_of_its_own_stays_below_300_mib(
     manifest = tmp_path / "large.yaml"
     manifest.write_text(inspected.account.manifest)
     command = [sys.executable, "-c", INSPECT, "inspect", "-f", str(manifest), "--endpoint-url", running_aws.url]
-    with base_identity(running_aws, inspected.account.account_id):
+    with own_identity(running_aws, inspected.account.account_id):
         ran = subprocess.run(
             [*command, "--output", "json"],
             capture_output=True,

@@ -33,6 +33,7 @@ from passmuster.model.evidence import Recovery
 from passmuster.model.verdict import Phase, Status
 from passmuster.sandbox.accounts import review, shop, templates
 from passmuster.sandbox.simulated_aws import SimulatedAWS
+from passmuster.sandbox.story import own_identity
 
 CHECKLIST = yaml.safe_load((Path(__file__).parent / "review_boxes.yaml").read_text())
 BOXES = [box for section in CHECKLIST.values() for box in section]
@@ -165,7 +166,6 @@ def seeded(running_aws: SimulatedAWS) -> review.ReviewAccount:
 @pytest.fixture(scope="module")
 def inspected(running_aws: SimulatedAWS, seeded: review.ReviewAccount) -> Iterator[Inspected]:
     """The account, inspected once; the base credentials are those of the simulated account itself."""
-    keys = running_aws.root_keys(seeded.account_id)
     clients = Clients(KeyRing(), endpoint_url=running_aws.url)
     catalogue = load()
     optional = frozenset(check.id for check in catalogue if check.optional)
@@ -177,9 +177,7 @@ def inspected(running_aws: SimulatedAWS, seeded: review.ReviewAccount) -> Iterat
     collector = Collector(BotoTransport(clients), Limits(rate=1e4))
     task = Task(target, Demand(level=Phase.PRODUCTION, optional=optional), Recovery(secondary_region="eu-west-1"))
     lines = Lines()
-    with pytest.MonkeyPatch.context() as environment, logged(lines), running_aws.enforce_iam():
-        environment.setenv("AWS_ACCESS_KEY_ID", keys.access_key)
-        environment.setenv("AWS_SECRET_ACCESS_KEY", keys.secret_key)
+    with own_identity(running_aws, seeded.account_id), logged(lines), running_aws.enforce_iam():
         outcome = Inspector(collector, Identities(clients), catalogue).inspect(task)
     yield Inspected(seeded, outcome, lines.kept)
     clients.close()

@@ -52,6 +52,15 @@ def test_accounts_and_regions_are_apart_and_bucket_names_are_not(aws: SimulatedA
         aws.client("s3", account_id=OTHER).create_bucket(Bucket="taken", **LOCATION)
 
 
+def test_buckets_tell_where_they_are_to_whom_asks_for_pages(aws: SimulatedAWS) -> None:
+    s3 = aws.client("s3")
+    s3.create_bucket(Bucket="near", **LOCATION)
+    aws.client("s3", "us-east-1").create_bucket(Bucket="far")
+    pages = s3.list_buckets(MaxBuckets=1000)["Buckets"]
+    assert {bucket["Name"]: bucket["BucketRegion"] for bucket in pages} == {"near": "eu-central-1", "far": "us-east-1"}
+    assert not any("BucketRegion" in bucket for bucket in s3.list_buckets()["Buckets"])
+
+
 def test_reset_forgets_everything_and_leaves_clients_usable(aws: SimulatedAWS) -> None:
     sqs = aws.client("sqs")
     sqs.create_queue(QueueName="jobs")

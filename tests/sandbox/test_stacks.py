@@ -73,6 +73,12 @@ BALANCED: dict[str, Any] = NETWORK | {
 ROLE: dict[str, Any] = {
     "Role": {"Type": "AWS::IAM::Role", "Properties": {"AssumeRolePolicyDocument": TRUST}},
 }
+RECORDER: dict[str, Any] = ROLE | {
+    "Recorder": {
+        "Type": "AWS::Config::ConfigurationRecorder",
+        "Properties": {"RoleARN": {"Fn::GetAtt": ["Role", "Arn"]}, "RecordingGroup": {"AllSupported": True}},
+    }
+}
 FUNCTION: dict[str, Any] = ROLE | {
     "Code": {
         "Type": "AWS::Lambda::Function",
@@ -149,7 +155,16 @@ class Row:
         return self.type.removeprefix("AWS::")
 
 
+CHILD = "https://templates.s3.eu-central-1.amazonaws.com/child.yaml"
 ROWS = [
+    Row(
+        "AWS::CloudFormation::Stack",
+        {"TemplateURL": CHILD, "Parameters": {"Retention": "30"}},
+        ("cloudformation", "describe_stacks", {"StackName": "{id}"}),
+        {"Stacks[0].StackStatus": "CREATE_COMPLETE", "Stacks[0].Parameters[0].ParameterValue": "30"},
+        {"Parameters": {"Retention": "60"}},
+        {"Stacks[0].StackStatus": "UPDATE_COMPLETE", "Stacks[0].Parameters[0].ParameterValue": "60"},
+    ),
     Row(
         "AWS::EC2::VPC",
         {"CidrBlock": "10.1.0.0/16", "EnableDnsHostnames": True},
@@ -631,14 +646,7 @@ ROWS = [
         {"S3BucketName": {"Ref": "Bucket"}},
         ("config", "describe_configuration_recorder_status", {}),
         {"ConfigurationRecordersStatus[].recording": [True]},
-        needs=ROLE
-        | BUCKET
-        | {
-            "Recorder": {
-                "Type": "AWS::Config::ConfigurationRecorder",
-                "Properties": {"RoleARN": {"Fn::GetAtt": ["Role", "Arn"]}, "RecordingGroup": {"AllSupported": True}},
-            }
-        },
+        needs=RECORDER | BUCKET,
         gone="ConfigurationRecordersStatus[?recording]",
         depends="Recorder",
     ),
@@ -647,13 +655,7 @@ ROWS = [
         {"Source": {"Owner": "AWS", "SourceIdentifier": "REQUIRED_TAGS"}, "InputParameters": {"tag1Key": "owner"}},
         ("config", "describe_config_rules", {}),
         {"ConfigRules[0].Source.SourceIdentifier": "REQUIRED_TAGS"},
-        needs=ROLE
-        | {
-            "Recorder": {
-                "Type": "AWS::Config::ConfigurationRecorder",
-                "Properties": {"RoleARN": {"Fn::GetAtt": ["Role", "Arn"]}, "RecordingGroup": {"AllSupported": True}},
-            }
-        },
+        needs=RECORDER,
         gone="ConfigRules",
         depends="Recorder",
     ),
@@ -1471,13 +1473,7 @@ ROWS = [
         {"length(ConfigRules)": 1, "ConfigRules[0].Source.SourceIdentifier": "ENCRYPTED_VOLUMES"},
         {"TemplateBody": PACK.replace("ENCRYPTED_VOLUMES", "RDS_STORAGE_ENCRYPTED")},
         {"length(ConfigRules)": 1, "ConfigRules[0].Source.SourceIdentifier": "RDS_STORAGE_ENCRYPTED"},
-        needs=ROLE
-        | {
-            "Recorder": {
-                "Type": "AWS::Config::ConfigurationRecorder",
-                "Properties": {"RoleARN": {"Fn::GetAtt": ["Role", "Arn"]}, "RecordingGroup": {"AllSupported": True}},
-            }
-        },
+        needs=RECORDER,
         gone="ConfigRules",
         depends="Recorder",
     ),
@@ -1630,6 +1626,8 @@ def test_a_type_creates_updates_and_deletes_what_it_names(aws: SimulatedAWS, row
     cloudformation = aws.client("cloudformation")
     if row.type == "AWS::Organizations::Policy":
         aws.client("organizations").create_organization(FeatureSet="ALL")
+    if row.type == "AWS::CloudFormation::Stack":
+        store(aws, LOGS)
     capabilities = ["CAPABILITY_NAMED_IAM"]
     cloudformation.create_stack(StackName="row", TemplateBody=template(row, row.properties), Capabilities=capabilities)
     assert outcome(aws) == "CREATE_COMPLETE"
@@ -1659,6 +1657,14 @@ def test_a_type_creates_updates_and_deletes_what_it_names(aws: SimulatedAWS, row
     assert left != row.sees
     if row.gone:
         assert not found(row.gone, seen_after(aws, row, ids))
+
+
+def store(aws: SimulatedAWS, body: str) -> str:
+    """A template in a bucket; its URL."""
+    s3 = aws.client("s3")
+    s3.create_bucket(Bucket="templates", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
+    s3.put_object(Bucket="templates", Key="child.yaml", Body=body.encode())
+    return CHILD
 
 
 def seen_after(aws: SimulatedAWS, row: Row, ids: dict[str, str]) -> dict[str, Any]:
@@ -1983,6 +1989,47 @@ def test_a_rollback_that_fails_says_so(stack: Stack) -> None:
     stack.aws.faults.remove(blocked)
     with pytest.raises(ClientError, match="can not be updated"):
         stack.propose(LOGS, "three", ChangeSetType="UPDATE")
+
+
+def test_a_rollback_that_failed_is_continued(stack: Stack) -> None:
+    stack.deploy(LOGS)
+    failure = stack.aws.fail_resource("update", logical_id="Group", count=None)
+    stack.propose(LOGS.replace("Default: 14", "Default: 30"), "two", ChangeSetType="UPDATE")
+    assert stack.execute("two") == "UPDATE_ROLLBACK_FAILED"
+    stack.client.continue_update_rollback(StackName="ours")
+    assert stack.status == "UPDATE_ROLLBACK_FAILED"
+    failure.count = 0
+    stack.client.continue_update_rollback(StackName="ours")
+    assert stack.status == "UPDATE_ROLLBACK_COMPLETE"
+    assert stack.aws.client("logs").describe_log_groups()["logGroups"][0]["retentionInDays"] == 14
+    with pytest.raises(ClientError, match="can not continue rollback"):
+        stack.client.continue_update_rollback(StackName="ours")
+
+
+def test_a_nested_stack_is_waited_for_names_its_parent_and_goes_with_it(stack: Stack) -> None:
+    url = store(stack.aws, LOGS.partition("Outputs:")[0] + "Outputs:\n  Name: {Value: !Ref Group}\n")
+    body = """
+    Resources:
+      Child:
+        Type: AWS::CloudFormation::Stack
+        Properties: {TemplateURL: "%s"}
+    Outputs:
+      Name: {Value: !GetAtt Child.Outputs.Name}
+    """
+    stack.aws.stacks_take(0.2)
+    stack.client.create_stack(StackName="ours", TemplateBody=body % url)
+    assert stack.status == "CREATE_IN_PROGRESS"
+    deadline = time.monotonic() + 20
+    while stack.status != "CREATE_COMPLETE" and time.monotonic() < deadline:
+        time.sleep(0.05)
+    stack.aws.stacks_take(0)
+    (child,) = (s for s in stack.client.describe_stacks()["Stacks"] if s["StackName"] != "ours")
+    assert child["ParentId"] == child["RootId"] == stack.described()["StackId"]
+    assert "ParentId" not in stack.described()
+    assert [output["OutputValue"] for output in stack.described()["Outputs"]] == groups(stack.aws)
+    stack.client.delete_stack(StackName="ours")
+    assert stack.client.describe_stacks()["Stacks"] == []
+    assert groups(stack.aws) == []
 
 
 def sets(days: int) -> Any:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from passmuster.engine.parcel import Parcel
-from passmuster.engine.ports import ATTESTATIONS, REMEDIATIONS, REPORTS, WAIVERS, Key, Object
+from passmuster.engine.ports import OF_A_POLICY, REPORTS, Key, Object
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class Cache:
 
 def _owner(key: Key, body: Object) -> Iterator[tuple[str, str, str]]:
     """Under what an object of a policy is found; a policy's objects never change hands."""
-    if key.plural in (REPORTS, REMEDIATIONS, WAIVERS, ATTESTATIONS):
+    if key.plural in OF_A_POLICY:
         yield key.plural, key.namespace, body["spec"]["policyRef"]["name"]
 
 

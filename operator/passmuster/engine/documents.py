@@ -66,21 +66,8 @@ def report_status(report: Report, plan: Plan | None, limit: int | None) -> Docum
     by_check = _remediation_names(plan)
     return {
         "catalogueVersion": report.catalogue_version,
-        "summary": {"score": tenths(report.score), "coverage": tenths(report.coverage)},
-        "declared": report.declared.value,
-        "level": report.level,
-        "score": report.score,
-        "coverage": report.coverage,
-        "counts": counts_document(report.counts),
-        "criticalFailing": report.critical_failing,
+        **sums_document(report),
         "regions": list(report.regions),
-        "categories": [
-            {"name": c.category.value, "score": c.score, **counts_document(c.counts)} for c in report.categories
-        ],
-        "phases": [
-            {"name": p.phase.value, "complete": p.complete, "score": p.score, "missing": list(p.missing)}
-            for p in report.phases
-        ],
         "checks": [check_document(c, by_check.get(c.id), limit) for c in report.checks],
         **grant_documents(report.grants, None if limit is None else MOST_GRANTS),
         "raised": [
@@ -91,11 +78,6 @@ def report_status(report: Report, plan: Plan | None, limit: int | None) -> Docum
             step_document(step) if limit is not None else whole_step_document(step)
             for step in _first(limit, plan.steps if plan is not None else ())
         ],
-        "compliance": {
-            "status": {True: "True", False: "False", None: "Unknown"}[report.compliant],
-            "reason": report.compliant_reason,
-            "message": report.compliant_message,
-        },
         "inspection": inspection_document(report.inspection),
         "refusals": [
             {
@@ -108,6 +90,31 @@ def report_status(report: Report, plan: Plan | None, limit: int | None) -> Docum
             }
             for r in _first(limit, report.inspection.refusals)
         ],
+    }
+
+
+def sums_document(report: Report) -> Document:
+    """What a report says as a whole: the members of its status that follow from its checks and what is declared."""
+    return {
+        "summary": {"score": tenths(report.score), "coverage": tenths(report.coverage)},
+        "declared": report.declared.value,
+        "level": report.level,
+        "score": report.score,
+        "coverage": report.coverage,
+        "counts": counts_document(report.counts),
+        "criticalFailing": report.critical_failing,
+        "categories": [
+            {"name": c.category.value, "score": c.score, **counts_document(c.counts)} for c in report.categories
+        ],
+        "phases": [
+            {"name": p.phase.value, "complete": p.complete, "score": p.score, "missing": list(p.missing)}
+            for p in report.phases
+        ],
+        "compliance": {
+            "status": {True: "True", False: "False", None: "Unknown"}[report.compliant],
+            "reason": report.compliant_reason,
+            "message": report.compliant_message,
+        },
     }
 
 

@@ -13,7 +13,6 @@ report is told as a condition and an event; it never changes or stops an inspect
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -33,6 +32,7 @@ from passmuster.model.errors import EvidenceRefused
 from passmuster.model.evidence import Evidence
 from passmuster.model.report import CheckResult
 from passmuster.model.verdict import Status
+from passmuster.remediation.rendering import digest_of
 
 STORED_AGAIN = timedelta(days=7)
 """How old the stored report may be before it is stored again although it says the same."""
@@ -105,7 +105,7 @@ def content_of(document: Mapping[str, Any], results: Iterable[CheckResult]) -> s
         ],
         "plan": [(step["remediation"], step["monthlyCost"], step.get("blocked")) for step in status["plan"]],
     }
-    return digest_of(json.dumps(said, sort_keys=True).encode())
+    return digest_of(json.dumps(said, sort_keys=True))
 
 
 def _said(result: CheckResult) -> Iterable[tuple[Any, ...]]:
@@ -113,11 +113,6 @@ def _said(result: CheckResult) -> Iterable[tuple[Any, ...]]:
         seen = finding.observed if finding.status in (Status.FAIL, Status.UNKNOWN) else ""
         people = (finding.waived_by, finding.attested_by)
         yield (finding.region, finding.resource, finding.status.value, finding.reason, seen, *people)
-
-
-def digest_of(body: bytes) -> str:
-    """The digest of these bytes, as the API writes digests."""
-    return f"sha256:{hashlib.sha256(body).hexdigest()}"
 
 
 def store_of(services: Services, account: AWSAccount) -> Store:
@@ -193,10 +188,15 @@ def change_approved_at(remediations: Iterable[Object], account_id: str) -> datet
     moments = [
         moment
         for body in remediations
-        if body["spec"]["accountId"] == account_id and (body.get("status") or {}).get("history")
+        if body["spec"]["accountId"] == account_id and _was_applied(body)
         for moment in _approved_and_applied(Remediation.read(body).status.history)
     ]
     return max(moments, default=None)
+
+
+def _was_applied(body: Object) -> bool:
+    """Whether the object ever came to be applied: most never do, and need not be read whole."""
+    return any(entry["state"] == State.APPLIED for entry in (body.get("status") or {}).get("history") or ())
 
 
 def _approved_and_applied(history: Iterable[HistoryEntry]) -> Iterable[datetime]:

@@ -14,27 +14,30 @@ import structlog
 from pydantic import ValidationError
 
 from passmuster.api.attestation import ReadinessAttestation
-from passmuster.api.conditions import Condition, ConditionReason, ConditionType, set_condition
+from passmuster.api.conditions import (
+    ConditionReason,
+    ConditionType,
+    conditions_document,
+    set_condition,
+    stored_conditions,
+)
 from passmuster.api.fields import written
 from passmuster.api.grant import GrantStatus
 from passmuster.api.waiver import ReadinessWaiver
 from passmuster.assess.grants import Granted
-from passmuster.engine import documents
-from passmuster.engine.ports import ATTESTATIONS, WAIVERS, Key, Object
+from passmuster.engine.ports import GRANTED, Key, Object
 from passmuster.engine.services import Services
-from passmuster.engine.statuses import PolicyWriter
+from passmuster.engine.statuses import PolicyWriter, write_status
 from passmuster.model.evidence import Waiver
 from passmuster.model.grant import Grant, Standing
 
 log = structlog.get_logger("passmuster")
 
-PLURALS = {"ReadinessWaiver": WAIVERS, "ReadinessAttestation": ATTESTATIONS}
-
 
 def objects_of(services: Services, policy: Key) -> list[Granted]:
     """The waivers and attestations of a policy; one that cannot be read counts for nothing."""
     found: list[Granted] = []
-    for plural in PLURALS.values():
+    for plural in GRANTED:
         found += (one for _, body in services.cache.owned(plural, policy) if (one := read(body)) is not None)
     return found
 
@@ -135,13 +138,13 @@ def _write(
     counts: bool,
     findings: int,
 ) -> None:
-    key = Key(PLURALS[one.kind], one.metadata.namespace or "", one.metadata.name)
+    key = Key(one.definition.plural, one.metadata.namespace or "", one.metadata.name)
     body = services.cache.get(key)
     if body is None:
         return
     stored: Mapping[str, Any] = body.get("status") or {}
     generation = one.metadata.generation or 1
-    before = [Condition.model_validate(c) for c in stored.get("conditions") or ()]
+    before = stored_conditions(stored)
     conditions = set_condition(before, ConditionType.READY, counts, reason, message, generation, services.clock())
     approved = f"{min(len(grant.approved_by), grant.needed)}/{grant.needed}" if grant is not None else None
     status = {
@@ -151,12 +154,6 @@ def _write(
         "summary": {"approved": approved},
         "approvedBy": list(grant.approved_by) if grant is not None else [],
         "findings": findings,
-        "conditions": [c.model_dump(mode="json", by_alias=True) for c in conditions],
+        "conditions": conditions_document(conditions),
     }
-    patch = documents.merge_patch(stored, GrantStatus.model_validate(status).body())
-    if not patch:
-        return
-    answer = services.cluster.patch_status(key, patch)
-    services.counters.wrote()
-    if answer is not None:
-        services.cache.put(key, answer)
+    write_status(services, key, stored, GrantStatus.model_validate(status).body())

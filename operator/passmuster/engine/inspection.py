@@ -102,13 +102,14 @@ class Inspector:
         collection = self._collect(task.target, calls, task, progress)
         paying = tuple(dict.fromkeys(call for check in checks for call in calls_in_payer(check)))
         payer = self._payer(task, paying) if task.payer is not None and paying else None
+        made = [one for one in (collection, payer) if one is not None]
         inspection = Inspection(
             id=inspection_id(started_at, task.target.account_id),
             started_at=started_at,
             duration=round(time.monotonic() - begun, 3),
-            calls=collection.calls + (payer.calls if payer is not None else 0),
-            billed_calls=collection.billed_calls + (payer.billed_calls if payer is not None else 0),
-            billed_cost=round(collection.billed_cost + (payer.billed_cost if payer is not None else 0.0), 4),
+            calls=sum(one.calls for one in made),
+            billed_calls=sum(one.billed_calls for one in made),
+            billed_cost=round(sum(one.billed_cost for one in made), 4),
         )
         inputs = Inputs(
             snapshot=collection.snapshot,

@@ -42,23 +42,7 @@ def lapsed(
     read = documents.restored(document)
     results = tuple(_known(result, demand, catalogue) for result in (read or previous).checks)
     report = _summed(previous, results, demand)
-    status |= {
-        "level": report.level,
-        "score": report.score,
-        "coverage": report.coverage,
-        "summary": {"score": documents.tenths(report.score), "coverage": documents.tenths(report.coverage)},
-        "counts": documents.counts_document(report.counts),
-        "criticalFailing": report.critical_failing,
-        "categories": [
-            {"name": c.category.value, "score": c.score, **documents.counts_document(c.counts)}
-            for c in report.categories
-        ],
-        "phases": [
-            {"name": p.phase.value, "complete": p.complete, "score": p.score, "missing": list(p.missing)}
-            for p in report.phases
-        ],
-        **grant_documents(demand.grants, MOST_GRANTS),
-    }
+    status |= {**documents.sums_document(report), **grant_documents(demand.grants, MOST_GRANTS)}
     return document, report
 
 
@@ -97,17 +81,7 @@ def _summed(previous: Report, results: tuple[CheckResult, ...], demand: Demand) 
     return replace(
         previous,
         declared=demand.level,
-        level=level,
-        score=score,
-        coverage=scoring.coverage(results),
-        counts=scoring.counts(results),
-        critical_failing=scoring.critical_failing(results),
-        categories=scoring.categories(results),
-        phases=scoring.phases(results),
-        checks=results,
-        compliant=compliance.met,
-        compliant_reason=compliance.reason,
-        compliant_message=compliance.message,
+        **scoring.sums(results, level, score, compliance),
         minimum_score=demand.minimum_score,
         grants=demand.grants,
     )

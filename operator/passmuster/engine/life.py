@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from passmuster.api.conditions import Condition, ConditionReason, ConditionType, set_condition
+from passmuster.api.conditions import Condition, ConditionReason, ConditionType, conditions_document, set_condition
 from passmuster.api.fields import written
 from passmuster.api.remediation import Remediation, RemediationStatus, State
 from passmuster.assess.plan import Step
 from passmuster.aws.stacks import MADE_AS, MADE_FOR, OWNED_BY_CLUSTER, OWNED_BY_POLICY, Stack, Stacks
 from passmuster.aws.steps import Steps
-from passmuster.engine.documents import merge_patch
+from passmuster.engine.documents import merge_patch, sentence
 from passmuster.engine.ports import REMEDIATIONS, Cluster, Key, Object
 from passmuster.engine.tenancy import Governed
 from passmuster.model.errors import ChangeRefused
@@ -52,24 +52,24 @@ MOST_HISTORY = 50
 class Situation:
     """What a step may look at. `refresh` inspects the fixed checks again and replaces `report` and `steps`.
 
-    `stacks` and `api` give AWS in a region as the remediation role, None without one; `inspected` says that the report
-    is of this turn.
+    `others` reads the remediations of the same policy and account; `stacks` and `api` give AWS in a region as the
+    remediation role, None without one; `inspected` says that the report is of this turn.
     """
 
     governed: Governed
     cluster_uid: str
     report: Report
     steps: Mapping[str, Step]
-    others: Sequence[Remediation]
+    others: Callable[[], Sequence[Remediation]]
     stacks: Callable[[str], Stacks | None]
     api: Callable[[str], Steps | None]
     definition: Callable[[str], Definition | None]
-    refresh: Callable[[Proposal | None, Sequence[str]], tuple[Report, Mapping[str, Step]]]
+    refresh: Callable[[Sequence[str]], tuple[Report, Mapping[str, Step]]]
     inspected: bool = False
 
     def look_again(self, checks: Sequence[str]) -> None:
         """A fresh inspection of what these checks read."""
-        self.report, self.steps = self.refresh(None, checks)
+        self.report, self.steps = self.refresh(checks)
 
 
 class Life:
@@ -150,11 +150,23 @@ class Life:
         unjudged = sorted(r.id for r in report.checks if r.status is Status.NOT_APPLICABLE and not r.disabled)
         self.status["before"] = {**standing(report), "failing": list(failing(report)), "notApplicable": unjudged}
 
-    def start_over(self, state: State, reason: str, message: str) -> None:
-        """Back to before anything was done; the next attempt has names and tokens of its own."""
+    def note_change_set(self) -> None:
+        """Writes down, before AWS is asked for the change set of the present attempt, that it will be."""
+        self.status["attempt"] = self.attempt
+        self.status["changeSet"] = {"name": self.token}
+        self.note_before()
+        self.wait(ConditionReason.APPROVED, "The change set is being made")
+        self.save()
+
+    def next_attempt(self) -> None:
+        """Forgets what was prepared; the next attempt has names and tokens of its own."""
         self.status["attempt"] = self.attempt + 1
         self.status["stack"] = self.status["changeSet"] = None
         self.status["steps"] = []
+
+    def start_over(self, state: State, reason: str, message: str) -> None:
+        """Back to before anything was done."""
+        self.next_attempt()
         self.enter(state, reason, message)
 
     def made(self) -> None:
@@ -199,13 +211,9 @@ class Life:
         before = {c.type: c.status for c in self._conditions}
         generation = self.object.metadata.generation or 1
         self._conditions = set_condition(
-            self._conditions, kind, holds, reason, _sentence(message), generation, self.clock()
+            self._conditions, kind, holds, reason, sentence(message), generation, self.clock()
         )
         return before.get(kind) != {c.type: c.status for c in self._conditions}.get(kind)
-
-    def has(self, kind: ConditionType) -> bool:
-        """Whether a condition is there at all."""
-        return any(c.type is kind for c in self._conditions)
 
     def holds(self, kind: ConditionType) -> bool:
         """Whether a condition is True."""
@@ -231,7 +239,7 @@ class Life:
         generation = self.object.metadata.generation or 1
         self._conditions = [c.model_copy(update={"observed_generation": generation}) for c in self._conditions]
         self.status["observedGeneration"] = generation
-        self.status["conditions"] = [c.model_dump(mode="json", by_alias=True) for c in self._conditions]
+        self.status["conditions"] = conditions_document(self._conditions)
         status = RemediationStatus.model_validate(self.status).body()
         patch = merge_patch(self._stored, status)
         if not patch:
@@ -255,7 +263,3 @@ def standing(report: Report) -> dict[str, Any]:
 def failing(report: Report) -> tuple[str, ...]:
     """The checks that fail, sorted."""
     return tuple(sorted(r.id for r in report.checks if r.status is Status.FAIL and not r.disabled))
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]

@@ -17,6 +17,12 @@ WAIVERS = "readinesswaivers"
 ATTESTATIONS = "readinessattestations"
 NAMESPACES = "namespaces"
 
+GRANTED = (WAIVERS, ATTESTATIONS)
+"""What people grant."""
+
+OF_A_POLICY = (REMEDIATIONS, REPORTS, *GRANTED)
+"""Kinds whose objects belong to the policy that their spec names."""
+
 KINDS = {
     ACCOUNTS: "AWSAccount",
     POLICIES: "ReadinessPolicy",

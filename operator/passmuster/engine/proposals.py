@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from passmuster.api.conditions import ConditionReason, ConditionType, set_condition
+from passmuster.api.conditions import ConditionReason, ConditionType, conditions_document, set_condition
 from passmuster.api.fields import written
 from passmuster.api.policy import ReadinessPolicy
 from passmuster.api.remediation import Remediation, State, Way
@@ -147,7 +147,7 @@ class Proposals:
             "state": state.value,
             "observedGeneration": generation,
             "history": [*history, entry][-MOST_HISTORY:],
-            "conditions": [c.model_dump(mode="json", by_alias=True) for c in conditions],
+            "conditions": conditions_document(conditions),
         }
         answer = self.services.cluster.patch_status(key, patch)
         if answer is not None:

@@ -24,9 +24,8 @@ from pydantic import ValidationError
 from passmuster.api.account import AWSAccount
 from passmuster.api.approval import Action
 from passmuster.api.conditions import ConditionReason, ConditionStatus, ConditionType, get
-from passmuster.api.fields import LabelSelector
 from passmuster.api.policy import DeletionPolicy, ReadinessPolicy
-from passmuster.api.remediation import Remediation, State, Way
+from passmuster.api.remediation import OWN_STACKS, Remediation, State, has_own_stack
 from passmuster.api.resource import BY_ALERT, FINALIZER, HINT, REQUESTED_AT
 from passmuster.assess import grants
 from passmuster.assess.grants import Granted
@@ -36,6 +35,7 @@ from passmuster.aws.stacks import Stacks
 from passmuster.aws.steps import Steps
 from passmuster.checks.judge import calls_of
 from passmuster.engine import documents, granted
+from passmuster.engine.declared import selection
 from passmuster.engine.evidence import gathered
 from passmuster.engine.fleet import Figures
 from passmuster.engine.inspection import Outcome, Task
@@ -56,22 +56,20 @@ from passmuster.engine.proposals import Proposals, remediation_figure, steps_of
 from passmuster.engine.remediate import Remediator
 from passmuster.engine.reports import announce, correct_report, report_key, write_report
 from passmuster.engine.services import Services
-from passmuster.engine.statuses import PolicyWriter, Verdict, refuse, sum_up, suspend, write_account
+from passmuster.engine.statuses import PolicyWriter, Verdict, policy_event, refuse, sum_up, suspend, write_account
 from passmuster.engine.tenancy import Governed, govern, remediation_target
-from passmuster.engine.ways import adoption
+from passmuster.engine.ways import adoption, own_stack
 from passmuster.inventory.call import Call
+from passmuster.inventory.operations.cloudformation import STACKS
 from passmuster.inventory.operations.tagging import TAGGED
 from passmuster.model.errors import AccountError, ChangeFailed, ChangeRefused, PassmusterError, TenancyError, UserError
 from passmuster.model.evidence import Evidence
 from passmuster.model.grant import Grant
 from passmuster.model.report import Report
-from passmuster.remediation import admission
-from passmuster.remediation.rendering import Owner, Proposal
+from passmuster.remediation import ownership
+from passmuster.remediation.rendering import Owner
 
 _UNASKED = "The admission policy of approvals was not looked at in this turn"
-OWN_STACKS = frozenset({Way.ADDITIVE_STACK, Way.ADOPTION})
-"""Ways whose stack is ours to delete; that of an owner never is."""
-
 RETRY_ACCOUNT = (timedelta(seconds=30), timedelta(minutes=10))
 ALERT_WINDOW = timedelta(seconds=30)
 """Alerts inspect an account again at most once in this time, however many there are."""
@@ -98,6 +96,13 @@ class _Known:
     tried_at: datetime | None = None
     generations: tuple[int, int] = (0, 0)
     _away: Parcel[tuple[Report | None, Plan | None, Report | None]] | None = None
+
+    @property
+    def backoff(self) -> timedelta:
+        """How long after a failure that may pass the account is tried again."""
+        first, last = RETRY_ACCOUNT
+        doubled: timedelta = first * 2 ** min(self.failures - 1, 8)
+        return min(last, doubled)
 
     @contextmanager
     def at_hand(self) -> Iterator[None]:
@@ -232,8 +237,7 @@ class Reconciler:
             account = AWSAccount.read(body)
             accounts[account.spec.account_id] = account
         for _, body in self._services.cache.owned(REMEDIATIONS, key):
-            has_stack = ((body.get("status") or {}).get("stack") or {}).get("status", "") not in ("", "DELETE_COMPLETE")
-            if has_stack and body["spec"]["way"] in OWN_STACKS:
+            if has_own_stack(body):
                 yield body, accounts.get(body["spec"]["accountId"])
 
     def _delete_stack(self, policy: ReadinessPolicy, account: AWSAccount, remediation: Remediation) -> float:
@@ -242,7 +246,7 @@ class Reconciler:
         if account.spec.remediation_role_arn is None or stack is None:
             return 0.0
         try:
-            governed = govern(policy, account, self._labels(policy.metadata.namespace or ""))
+            governed = govern(policy, account, self.labels(policy.metadata.namespace or ""))
             stacks = self.stacks(governed, remediation.spec.region)
             return self._stack_gone(stacks, stack.id or stack.name, remediation) if stacks is not None else 0.0
         except TenancyError as refused:
@@ -257,7 +261,7 @@ class Reconciler:
         if stack is None or stack.status == "DELETE_COMPLETE":
             return 0.0
         if stack.status == "DELETE_FAILED":
-            why = "; ".join(stacks.failures(stack.id)[:3]) or stack.reason
+            why = own_stack.why(stacks, stack)
             raise ChangeFailed(ConditionReason.STACK_FAILED, f"{why}: delete it by hand, or set deletionPolicy Retain")
         if not stack.busy and adoption.made_for(stacks, stack) != remediation.metadata.name[-128:]:
             return 0.0
@@ -266,11 +270,8 @@ class Reconciler:
         return SOON
 
     def _say_left(self, policy: ReadinessPolicy, stack: str, error: PassmusterError) -> None:
-        body = {"metadata": {**policy.metadata.model_dump(include={"name", "namespace", "uid"})}}
         message = f"The stack {stack} could not be deleted: {error}"
-        self._services.cluster.event(
-            body, kind="ReadinessPolicy", reason=str(error.reason), message=message, warning=True
-        )
+        policy_event(self._services, policy, str(error.reason), message, warning=True)
 
     def stacks(self, governed: Governed, region: str) -> Stacks | None:
         """CloudFormation in a region as the account's remediation role; None without one."""
@@ -301,7 +302,8 @@ class Reconciler:
             lambda service, operation, outcome: services.counters.request(service, operation, outcome, 0.0),
         )
 
-    def _labels(self, namespace: str) -> Mapping[str, str]:
+    def labels(self, namespace: str) -> Mapping[str, str]:
+        """The labels of a namespace."""
         body = self._services.cache.get(Key(NAMESPACES, "", namespace))
         if body is None:
             body = self._services.cluster.get(Key(NAMESPACES, "", namespace))
@@ -309,16 +311,8 @@ class Reconciler:
 
     def policies_of(self, account: AWSAccount) -> list[Key]:
         """The policies that use an account."""
-        using = []
-        for key, body in self._services.cache.all(POLICIES):
-            spec = body["spec"]
-            named = (spec.get("accountRef") or {}).get("name") == account.metadata.name
-            selector = spec.get("accountSelector")
-            if named or (
-                selector is not None and LabelSelector.model_validate(selector).selects(account.metadata.labels)
-            ):
-                using.append(key)
-        return using
+        used = {"metadata": {"name": account.metadata.name, "labels": account.metadata.labels}}
+        return [key for key, body in self._services.cache.all(POLICIES) if selection(body["spec"])(used)]
 
     def reconcile_account(self, key: Key) -> None:
         """An account that nobody uses still says so; one that is used is written by the turns of its policies."""
@@ -340,10 +334,6 @@ class Reconciler:
         policy = Key(POLICIES, key.namespace, body["spec"]["policyRef"]["name"])
         if one is not None and self._services.cache.get(policy) is None:
             granted.write_orphan(self._services, one)
-
-    def labels(self, namespace: str) -> Mapping[str, str]:
-        """The labels of a namespace."""
-        return self._labels(namespace)
 
 
 @dataclass(slots=True)
@@ -546,9 +536,7 @@ class _Turn:
             self.services.counters.failed(error.reason)
             verdict.error = error
             verdict.report = self._without_reading(governed, known) or verdict.report
-            first, last = RETRY_ACCOUNT
-            wait = min(last, first * 2 ** min(known.failures - 1, 8)) if error.retryable else last
-            due_in = wait.total_seconds()
+            due_in = (known.backoff if error.retryable else RETRY_ACCOUNT[1]).total_seconds()
             log.warning("inspection failed", policy=str(self.key), account=account.spec.account_id, reason=error.reason)
         verdict.due_in = min(due_in, self._until_change(governed))
         return verdict
@@ -573,9 +561,7 @@ class _Turn:
                 return 0.0
             return (alerted + ALERT_WINDOW - now).total_seconds()
         if known.failures and known.tried_at is not None:
-            first, last = RETRY_ACCOUNT
-            again = known.tried_at + min(last, first * 2 ** min(known.failures - 1, 8))
-            return float((again - now).total_seconds())
+            return (known.tried_at + known.backoff - now).total_seconds()
         if known.report is None:
             status = self.policy.status
             last_inspection = status.last_inspection
@@ -591,16 +577,17 @@ class _Turn:
             started = last_inspection.started_at
         else:
             started = known.report.inspection.started_at
-        return (started + governed.interval + self._jitter(governed.interval) - now).total_seconds()
+        return self._until_next(started, governed.interval)
 
     def _next(self, known: _Known, governed: Governed) -> float:
         started = known.report.inspection.started_at if known.report is not None else self.services.clock()
-        due = started + governed.interval + self._jitter(governed.interval)
-        return max(1.0, (due - self.services.clock()).total_seconds())
+        return max(1.0, self._until_next(started, governed.interval))
 
-    def _jitter(self, interval: timedelta) -> timedelta:
-        """Up to a twentieth of the interval, from the policy's UID, so that policies do not move in step."""
-        return interval * (zlib.crc32((self.policy.metadata.uid or self.key.name).encode()) % 1000) / 20_000
+    def _until_next(self, started: datetime, interval: timedelta) -> float:
+        """Seconds until an interval after an inspection, and up to a twentieth more, from the policy's UID, so that
+        policies do not move in step."""
+        jitter = interval * (zlib.crc32((self.policy.metadata.uid or self.key.name).encode()) % 1000) / 20_000
+        return (started + interval + jitter - self.services.clock()).total_seconds()
 
     def _stored_report(self, governed: Governed) -> Object | None:
         key = report_key(self.key, governed.target.account_id)
@@ -716,6 +703,8 @@ class _Turn:
             fresh = self.services.cluster.get(Key(REMEDIATIONS, self.key.namespace, name))
             if fresh is not None:
                 proposals.remember(fresh)
+                if fresh["metadata"].get("generation") != body["metadata"].get("generation"):
+                    waits.append(0.0)  # somebody approved it meanwhile, and its event will bring nothing new
             if wait is not None:
                 waits.append(wait)
         known.watched = known.report.inspection.id if known.report is not None else ""
@@ -728,7 +717,7 @@ class _Turn:
         if known.report is None or known.plan is None:
             raise ClusterUnreachable("nothing is known of the account yet")
 
-        def refresh(_: Proposal | None, checks: Sequence[str]) -> tuple[Report, Mapping[str, Step]]:
+        def refresh(checks: Sequence[str]) -> tuple[Report, Mapping[str, Step]]:
             self._inspect(governed, known, hinted=self._services_of(checks))
             if known.report is None or known.plan is None:
                 raise ClusterUnreachable("the account could not be read again")
@@ -739,7 +728,7 @@ class _Turn:
             cluster_uid=self.services.cluster.uid(),
             report=known.report,
             steps=steps_of(known.plan),
-            others=[r for r in self._proposals.all() if r.spec.account_id == governed.target.account_id],
+            others=lambda: [r for r in self._proposals.all() if r.spec.account_id == governed.target.account_id],
             stacks=lambda region: self.reconciler.stacks(governed, region),
             api=lambda region: self.reconciler.steps(governed, region),
             definition=self.services.remediations.get,
@@ -748,13 +737,18 @@ class _Turn:
         )
 
     def _services_of(self, checks: Sequence[str]) -> frozenset[str]:
+        """What is read again for these checks: whole services, and with the tags of resources the list of stacks.
+
+        A stack made since the last inspection would else be missing, and what it owns be taken for nobody's.
+        """
         catalogue = self.services.inspector.catalogue
         calls: list[Call] = [c for check in checks if check in catalogue for c in calls_of(catalogue.get(check))]
         proposing = self.services.remediations.calls(checks)
         if proposing:
             calls.append(TAGGED)
-        calls.extend(call for call in proposing if call in admission.CALLS)
-        return frozenset(link.service for call in calls for link in call.chain())
+        calls.extend(call for call in proposing if call not in ownership.CALLS)
+        services = {link.service for call in calls for link in call.chain()}
+        return frozenset({*services, STACKS.name} if TAGGED.service in services else services)
 
     def _guard_stacks(self, governed: Governed) -> None:
         """The finalizer is there only while deletionPolicy is Delete and a stack of ours exists."""

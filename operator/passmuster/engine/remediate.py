@@ -22,6 +22,7 @@ from passmuster.api.conditions import ConditionReason, ConditionType
 from passmuster.api.policy import Gating
 from passmuster.api.remediation import Remediation, State, Way
 from passmuster.api.resource import EDITED_BY
+from passmuster.assess import scoring
 from passmuster.assess.plan import Step
 from passmuster.aws.stacks import Stacks
 from passmuster.engine.life import (
@@ -262,12 +263,13 @@ class _Steps:
         unmet = awaited(step.proposal, {r.id: r for r in self._situation.report.checks})
         if unmet:
             return ConditionReason.AWAITING_REQUIREMENT, f"It waits until these checks pass: {', '.join(unmet)}"
-        earlier = [r for r in self._others if self._comes_first(r)]
+        others = self._others
+        earlier = [r for r in others if self._comes_first(r)]
         if rules.gating is Gating.STRICT and earlier:
             return ConditionReason.AWAITING_PHASE, f"Gating is Strict: {earlier[0].metadata.name} comes first"
         if not self._in_window():
             return ConditionReason.OUTSIDE_WINDOW, "No window of the policy is open now"
-        busy = [r for r in self._others if r.status.state in _AT_WORK and not self._yields(r)]
+        busy = [r for r in others if r.status.state in _AT_WORK and not self._yields(r)]
         if len(busy) >= rules.max_concurrent_stacks:
             return ConditionReason.AWAITING_TURN, f"{busy[0].metadata.name} is under way"
         return None
@@ -281,7 +283,7 @@ class _Steps:
 
     @property
     def _others(self) -> list[Remediation]:
-        return [r for r in self._situation.others if r.metadata.name != self._life.key.name]
+        return [r for r in self._situation.others() if r.metadata.name != self._life.key.name]
 
     def _yields(self, other: Remediation) -> bool:
         """Of two that are ready at the same time one goes first, or each would wait for the other."""
@@ -335,7 +337,8 @@ class _Steps:
     def _stuck(self) -> bool:
         """Whether a stack of this change is in a state that a person must resolve."""
         stack = self._life.status.get("stack") or {}
-        return str(stack.get("status", "")).endswith("_FAILED")
+        status = str(stack.get("status", ""))
+        return status.endswith("_FAILED") or status == "ROLLBACK_COMPLETE"
 
     def _stuck_still(self) -> float | None:
         """A stuck stack is left alone; once a person resolved it, the life goes on where the stack now is."""
@@ -390,36 +393,51 @@ class _Steps:
         deadline = self._object.status.settles_until
         late = deadline is not None and now > deadline
         names = ", ".join(sorted({n.check for n in waiting}))
+        again = min(300.0, max(SOON, (now - entered).total_seconds() / 4))
         if waiting and late:
             raise ChangeFailed(
                 ConditionReason.STILL_FAILING, f"The change is made, but past its deadline these do not pass: {names}"
             )
         if waiting:
             life.wait(ConditionReason.SETTLING, f"The change is made; it is awaited that these pass: {names}")
-            return min(300.0, max(SOON, (now - entered).total_seconds() / 4))
+            return again
         life.enter(State.VERIFYING, ConditionReason.VERIFYING, "Every finding it names passes")
         worse = self._newly_failing(report)
         if worse and not late:
             life.wait(ConditionReason.NEWLY_FAILING, f"Its findings pass, but these fail since: {', '.join(worse)}")
-            return min(300.0, max(SOON, (now - entered).total_seconds() / 4))
+            return again
         return self._verified(report, worse)
 
     def _newly_failing(self, report: Report) -> tuple[str, ...]:
         """Checks that fail now and passed before the change; none of them where the state before is not known.
 
         A check that had nothing to judge before fails because of what is there now, a trail without data events for
-        example: that is the next thing to do, and no worsening.
+        example: that is the next thing to do, and no worsening. Nor is what a change is declared to lead to.
         """
         before = self._life.status.get("before") or {}
         if "failing" not in before:
             return ()
-        known = {*before["failing"], *before.get("notApplicable", ())}
+        known = {*before["failing"], *before.get("notApplicable", ()), *self._led_to()}
         return tuple(check for check in failing(report) if check not in known)
+
+    def _led_to(self) -> frozenset[str]:
+        """The checks that ask for more because of this change, or of another that was made meanwhile."""
+        since = self._life.entered(State.SCHEDULED)
+        made = [
+            r.spec.remediation
+            for r in self._others
+            if r.status.state in UNDER_WAY
+            or any(h.state is State.APPLIED and since is not None and h.at >= since for h in r.status.history)
+        ]
+        changes = (self._situation.definition(name) for name in (self._object.spec.remediation, *made))
+        return frozenset(check for change in changes if change is not None for check in change.leads_to)
 
     def _verified(self, report: Report, worse: tuple[str, ...]) -> float | None:
         life = self._life
         before = life.status.get("before") or {}
-        if level_order(report.level) < level_order(str(before.get("level", report.level))):
+        led = self._led_to()
+        reached = scoring.level(tuple(r for r in report.checks if r.id not in led)) if led else report.level
+        if level_order(reached) < level_order(str(before.get("level", reached))):
             raise ChangeFailed(
                 ConditionReason.LEVEL_FELL,
                 f"Its findings pass, but the account fell from {before['level']} to {report.level}: look at what "
@@ -434,7 +452,10 @@ class _Steps:
         life.status["after"] = standing(report)
         life.put(ConditionType.DRIFTED, False, ConditionReason.IN_PLACE, "It is as it was made")
         score = "" if report.score is None else f", score {report.score:.1f}"
-        life.enter(State.APPLIED, ConditionReason.VERIFIED, f"Every finding it names passes: {report.level}{score}")
+        more = sorted(led.intersection(failing(report)))
+        next_up = f"; these ask for more now, see what is proposed for them: {', '.join(more)}" if more else ""
+        message = f"Every finding it names passes: {report.level}{score}{next_up}"
+        life.enter(State.APPLIED, ConditionReason.VERIFIED, message)
         return None
 
     def _applied(self) -> float | None:
@@ -497,7 +518,7 @@ class _Steps:
         self._demand_guard()
         self._life.enter(State.UNDOING, ConditionReason.UNDOING, "The change is being taken back", by=undoers)
         self._life.save()
-        return self._course().undo()
+        return course.undo()
 
 
 def _guard_reason(fault: str) -> ConditionReason:

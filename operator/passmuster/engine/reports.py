@@ -9,7 +9,13 @@ from datetime import datetime
 from typing import Any
 
 from passmuster.api.account import AWSAccount
-from passmuster.api.conditions import Condition, ConditionReason, ConditionType, set_condition
+from passmuster.api.conditions import (
+    ConditionReason,
+    ConditionType,
+    conditions_document,
+    set_condition,
+    stored_conditions,
+)
 from passmuster.api.policy import ReadinessPolicy
 from passmuster.api.report import MOST_FINDINGS, ReadinessReportStatus
 from passmuster.api.resource import API_VERSION
@@ -21,10 +27,11 @@ from passmuster.engine.fleet import Figures
 from passmuster.engine.inspection import Outcome
 from passmuster.engine.ports import REPORTS, Key
 from passmuster.engine.services import REPORT_HEARTBEAT, Services
-from passmuster.engine.statuses import PolicyWriter
+from passmuster.engine.statuses import PolicyWriter, policy_event, write_status
 from passmuster.model.errors import EvidenceRefused
 from passmuster.model.report import Report
 from passmuster.model.verdict import Status, level_order
+from passmuster.remediation.rendering import digest_of
 
 
 def report_key(policy: Key, account_id: str) -> Key:
@@ -64,10 +71,7 @@ def write_report(
     _tell(services, policy, kept, before)
     same = documents.substance(before) == documents.substance(status)
     if not same or _aged(before, status):
-        answer = services.cluster.patch_status(key, documents.merge_patch(before, status))
-        services.counters.wrote()
-        if answer is not None:
-            services.cache.put(key, answer)
+        write_status(services, key, before, status)
     merged = {**stored, "status": status}
     services.fleet.put(key, Figures.of(owner, merged, policy.spec.minimum_score))
 
@@ -78,10 +82,8 @@ def correct_report(
     """Writes a stored report from which something was taken out, without an inspection."""
     key = Key.of(REPORTS, stored)
     status = ReadinessReportStatus.model_validate(corrected["status"]).body()
-    answer = services.cluster.patch_status(key, documents.merge_patch(stored["status"], status))
-    services.counters.wrote()
+    answer = write_status(services, key, stored["status"], status)
     if answer is not None:
-        services.cache.put(key, answer)
         services.fleet.put(key, Figures.of(owner, answer, policy.spec.minimum_score))
 
 
@@ -125,21 +127,21 @@ def _keep(services: Services, owner: Key, account: AWSAccount, told: _Told, *, s
     as_json, as_html = evidence.keys(
         report.account_id, owner.namespace, owner.name, inspection.id, inspection.started_at
     )
-    body = (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
+    text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
     try:
         store = evidence.store_of(services, account)
-        uri = store.put(as_json, body, "application/json")
+        uri = store.put(as_json, text.encode(), "application/json")
         if services.page is not None:
             page = services.page(report, plan, changes, str(owner))
             store.put(as_html, page.encode(), "text/html; charset=utf-8")
     except EvidenceRefused as refused:
         return _Kept(asked=True, stored=earlier, refused=refused)
-    made = evidence.Stored(uri, evidence.digest_of(body), content, inspection.id, now)
+    made = evidence.Stored(uri, digest_of(text), content, inspection.id, now)
     return _Kept(asked=True, stored=made.document())
 
 
 def _conditions(services: Services, before: Mapping[str, Any], kept: _Kept, generation: int) -> list[dict[str, Any]]:
-    conditions = [Condition.model_validate(c) for c in before.get("conditions") or ()]
+    conditions = stored_conditions(before)
     message = "The report holds the last inspection"
     now = services.clock()
     conditions = set_condition(
@@ -154,24 +156,19 @@ def _conditions(services: Services, before: Mapping[str, Any], kept: _Kept, gene
     elif kept.stored:
         said = f"The full report is kept at {kept.stored['uri']}"
         conditions = set_condition(conditions, kind, True, ConditionReason.EVIDENCE_KEPT, said, generation, now)
-    return [c.model_dump(mode="json", by_alias=True) for c in conditions]
+    return conditions_document(conditions)
 
 
 def _tell(services: Services, policy: ReadinessPolicy, kept: _Kept, before: Mapping[str, Any]) -> None:
     """An event when the store begins to refuse, or refuses for another reason, and when it takes reports again."""
     earlier = next((c for c in before.get("conditions") or () if c["type"] == ConditionType.EVIDENCE_STORED), None)
     was_refused = earlier is not None and earlier["status"] == "False"
-    body = {"metadata": policy.metadata.model_dump(include={"name", "namespace", "uid"})}
-
-    def say(reason: str, message: str, *, warning: bool) -> None:
-        services.cluster.event(body, kind="ReadinessPolicy", reason=reason, message=message, warning=warning)
-
     if kept.refused is not None:
         if earlier is None or earlier["reason"] != kept.refused.reason:
             said = f"The full report was not kept: {kept.refused}"
-            say(kept.refused.reason, said, warning=True)
+            policy_event(services, policy, kept.refused.reason, said, warning=True)
     elif was_refused and kept.asked:
-        say(ConditionReason.EVIDENCE_KEPT, "The evidence store takes reports again", warning=False)
+        policy_event(services, policy, ConditionReason.EVIDENCE_KEPT, "The evidence store takes reports again")
 
 
 def announce(writer: PolicyWriter, previous: Report | None, report: Report) -> None:

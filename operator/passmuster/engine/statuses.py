@@ -1,7 +1,7 @@
 """The status of policies and accounts: what the conditions say, what kubectl prints, and when it is written.
 
-The one place where a status is decided; a turn collects what it found out and hands it here. Nothing is written that
-says nothing new, apart from a heartbeat.
+The one place where these are decided; a turn collects what it found out and hands it here. Nothing is written that
+says nothing new, apart from a heartbeat. Reports and grants are written by `write_status`, too.
 """
 
 from __future__ import annotations
@@ -12,8 +12,14 @@ from datetime import datetime
 from typing import Any
 
 from passmuster.api.account import AWSAccount, AWSAccountStatus
-from passmuster.api.conditions import Condition, ConditionReason, ConditionType, set_condition
-from passmuster.api.policy import ReadinessPolicyStatus
+from passmuster.api.conditions import (
+    ConditionReason,
+    ConditionType,
+    conditions_document,
+    set_condition,
+    stored_conditions,
+)
+from passmuster.api.policy import ReadinessPolicy, ReadinessPolicyStatus
 from passmuster.api.remediation import Remediation, State
 from passmuster.assess import grants
 from passmuster.assess.plan import Plan
@@ -39,6 +45,26 @@ class Verdict:
     due_in: float = 0.0
 
 
+def write_status(services: Services, key: Key, stored: Mapping[str, Any], status: Mapping[str, Any]) -> Object | None:
+    """Writes what is new in a status; the object as it is then, None where nothing is new or the object is gone."""
+    patch = documents.merge_patch(stored, status)
+    if not patch:
+        return None
+    answer = services.cluster.patch_status(key, patch)
+    services.counters.wrote()
+    if answer is not None:
+        services.cache.put(key, answer)
+    return answer
+
+
+def policy_event(
+    services: Services, policy: ReadinessPolicy, reason: str, message: str, *, warning: bool = False
+) -> None:
+    """Posts an event about a policy, where its status is not written."""
+    body = {"metadata": policy.metadata.model_dump(include={"name", "namespace", "uid"})}
+    services.cluster.event(body, kind="ReadinessPolicy", reason=reason, message=message, warning=warning)
+
+
 class PolicyWriter:
     """Collects the new status of one policy and writes it if it says something new."""
 
@@ -47,7 +73,7 @@ class PolicyWriter:
         self._body = body
         self.key = Key.of(POLICIES, body)
         self._stored: Mapping[str, Any] = body.get("status") or {}
-        self._conditions = [Condition.model_validate(c) for c in self._stored.get("conditions") or ()]
+        self._conditions = stored_conditions(self._stored)
         self._generation = body["metadata"].get("generation") or 1
 
     def condition(self, kind: ConditionType, status: bool | None, reason: str, message: str) -> None:
@@ -56,38 +82,30 @@ class PolicyWriter:
         if not message:
             message = "-"
         self._conditions = set_condition(
-            self._conditions, kind, status, reason, _sentence(message), self._generation, now
+            self._conditions, kind, status, reason, documents.sentence(message), self._generation, now
         )
 
     def event(self, reason: str, message: str, *, warning: bool = False) -> None:
         """Posts an event about the policy."""
         self._services.cluster.event(
-            self._body, kind="ReadinessPolicy", reason=reason, message=_sentence(message), warning=warning
+            self._body, kind="ReadinessPolicy", reason=reason, message=documents.sentence(message), warning=warning
         )
 
     def reason_before(self, kind: ConditionType) -> str | None:
         """The reason a condition had before this turn."""
         return next((c["reason"] for c in self._stored.get("conditions") or () if c["type"] == kind.value), None)
 
-    def save(self, members: Mapping[str, Any]) -> bool:
-        """Writes the status with these members; returns whether anything was written."""
+    def save(self, members: Mapping[str, Any]) -> None:
+        """Writes the status with these members, if it says something new or the last one is old."""
         status = {
             **self._stored,
             **members,
             "observedGeneration": self._generation,
-            "conditions": [c.model_dump(mode="json", by_alias=True) for c in self._conditions],
+            "conditions": conditions_document(self._conditions),
         }
         status = ReadinessPolicyStatus.model_validate(status).body()
-        if documents.substance(self._stored) == documents.substance(status) and not self._heartbeat_due(status):
-            return False
-        patch = documents.merge_patch(self._stored, status)
-        if not patch:
-            return False
-        answer = self._services.cluster.patch_status(self.key, patch)
-        self._services.counters.wrote()
-        if answer is not None:
-            self._services.cache.put(self.key, answer)
-        return True
+        if documents.substance(self._stored) != documents.substance(status) or self._heartbeat_due(status):
+            write_status(self._services, self.key, self._stored, status)
 
     def _heartbeat_due(self, status: Mapping[str, Any]) -> bool:
         before = (self._stored.get("lastInspection") or {}).get("startedAt")
@@ -105,12 +123,12 @@ def write_account(services: Services, account: AWSAccount, policies: int, error:
         return
     stored: Mapping[str, Any] = body.get("status") or {}
     generation = body["metadata"].get("generation") or 1
-    conditions = [Condition.model_validate(c) for c in stored.get("conditions") or ()]
+    conditions = stored_conditions(stored)
     now = services.clock()
 
     def put(kind: ConditionType, status: bool | None, reason: str, message: str) -> None:
         nonlocal conditions
-        conditions = set_condition(conditions, kind, status, reason, _sentence(message), generation, now)
+        conditions = set_condition(conditions, kind, status, reason, documents.sentence(message), generation, now)
 
     if policies == 0:
         message = "No policy uses the account, so its role was not tried"
@@ -134,15 +152,9 @@ def write_account(services: Services, account: AWSAccount, policies: int, error:
         **stored,
         "observedGeneration": generation,
         "policies": policies,
-        "conditions": [c.model_dump(mode="json", by_alias=True) for c in conditions],
+        "conditions": conditions_document(conditions),
     }
-    patch = documents.merge_patch(stored, AWSAccountStatus.model_validate(status).body())
-    if not patch:
-        return
-    answer = services.cluster.patch_status(key, patch)
-    services.counters.wrote()
-    if answer is not None:
-        services.cache.put(key, answer)
+    write_status(services, key, stored, AWSAccountStatus.model_validate(status).body())
 
 
 def _reason(error: AccountError | None) -> str:
@@ -295,7 +307,3 @@ def _members(accounts: Sequence[AWSAccount], verdicts: Sequence[Verdict], report
         "next": documents.next_level(lowest, plans.get(id(lowest))) if lowest.phases else None,
         "lastInspection": documents.inspection_document(oldest.inspection),
     }
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]

@@ -157,6 +157,4 @@ def remediation_target(governed: Governed) -> Target | None:
 
 
 def _modes(policy: ReadinessPolicy) -> Mapping[Phase, Mode]:
-    asked = policy.spec.remediation
-    overrides = {override.phase: override.mode for override in asked.phases}
-    return {phase: overrides.get(phase, asked.mode) for phase in Phase}
+    return {phase: policy.spec.remediation.mode_of(phase) for phase in Phase}

@@ -411,13 +411,13 @@ def _go_version(go: str) -> str:
 
 
 def go_build(go: str, builds: Iterable[Build], *, module: Path, into: Path, say: Say) -> None:
-    """Build commands of the Go module whose go.mod and go.sum lie in a folder; raises BuildFailed."""
+    """Build commands of the Go module in a folder (go.mod, go.sum, Go files of ours if any); raises BuildFailed."""
     with tempfile.TemporaryDirectory(prefix="passmuster-toolchain-") as temporary:
         # A copy, because the package may be installed read-only and go wants to write beside go.mod.
         copied = Path(temporary) / "module"
         copied.mkdir()
-        for name in ("go.mod", "go.sum"):
-            shutil.copyfile(module / name, copied / name)
+        for path in (module / "go.mod", module / "go.sum", *module.glob("*.go")):
+            shutil.copyfile(path, copied / path.name)
         for build in builds:
             _go_build(go, build, module=copied, into=into, say=say)
 
@@ -470,8 +470,11 @@ def elapsed(started: float) -> str:
     return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
 
 
-def main() -> int:
-    """Obtain the binaries, with a line for each step; 0, or 1 with the sentence on stderr, or 128 + signal."""
+def command(get: Callable[[Say], Mapping[str, Path | None]], lack: type[Exception]) -> int:
+    """Obtain programs and print where they are, with a line for each step before.
+
+    The exit code: 0, or 1 with the sentence of `lack` on stderr, or 128 + signal.
+    """
 
     def say(line: str) -> None:
         sys.stdout.write(f"{line}\n")
@@ -480,20 +483,21 @@ def main() -> int:
     # As an exception it passes the places that end what is being built and remove what is half filled.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
-        binaries = obtain(say)
-    except BinariesUnavailable as error:
+        found = get(say)
+    except lack as error:
         sys.stderr.write(f"{error}\n")
         return 1
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
-    for name, path in (
-        ("kube-apiserver", binaries.kube_apiserver),
-        ("etcd", binaries.etcd),
-        ("kubectl", binaries.kubectl),
-    ):
+    for name, path in found.items():
         say(f"{name}: {path or 'not found; nothing here needs it'}")
     return 0
 
 
+def _by_name(say: Say) -> dict[str, Path | None]:
+    found = obtain(say)
+    return {"kube-apiserver": found.kube_apiserver, "etcd": found.etcd, "kubectl": found.kubectl}
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command(_by_name, BinariesUnavailable))

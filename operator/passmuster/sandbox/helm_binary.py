@@ -21,6 +21,7 @@ from passmuster.sandbox.binaries import (
     GoUnavailable,
     Say,
     cache_folder,
+    command,
     elapsed,
     executable,
     fresh_folder,
@@ -113,20 +114,5 @@ def _build(folder: Path, say: Say) -> Path:
     return found
 
 
-def main() -> int:
-    """Obtain helm, with a line for each step; 0, or 1 with the sentence on stderr."""
-
-    def say(line: str) -> None:
-        sys.stdout.write(f"{line}\n")
-        sys.stdout.flush()
-
-    try:
-        say(f"helm: {obtain(say)}")
-    except HelmUnavailable as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command(lambda say: {"helm": obtain(say)}, HelmUnavailable))

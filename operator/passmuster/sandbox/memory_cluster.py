@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from passmuster.api.fields import written
 from passmuster.engine.cache import Cache
 from passmuster.engine.ports import KINDS, Conflict, Key, Object
 
@@ -64,7 +65,7 @@ class MemoryCluster:
             metadata |= {
                 "uid": str(uuid.uuid4()),
                 "generation": 1,
-                "creationTimestamp": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+                "creationTimestamp": written(datetime.now(UTC)),
             }
             return self._stored(key, made)
 
@@ -98,7 +99,7 @@ class MemoryCluster:
         with self._lock:
             known = self._objects.get(key)
             if known is not None and known["metadata"].get("finalizers"):
-                marked = {"metadata": {"deletionTimestamp": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}}
+                marked = {"metadata": {"deletionTimestamp": written(datetime.now(UTC))}}
                 self._stored(key, merged(known, marked))
                 return
             self._removed(key)

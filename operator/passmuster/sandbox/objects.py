@@ -15,9 +15,9 @@ from kubernetes.dynamic import DynamicClient
 from kubernetes.dynamic.exceptions import ResourceNotFoundError
 from rich.table import Table
 
+from passmuster.api.resource import GROUP, VERSION
 from passmuster.kube.connection import request
 
-GROUP, VERSION = "passmuster.io", "v1alpha1"
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
 LAST_EDITOR_KINDS = frozenset({"MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding"})
 """Kinds that only newer API servers serve; without them the last editor is not recorded."""

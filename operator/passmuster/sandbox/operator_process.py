@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import os
-import signal
-import socket
-import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+
+from passmuster.sandbox.server_process import ServerProcess, free_port
 
 
-class OperatorFailed(Exception):
-    """The operator did not become ready, or ended; the message holds the end of its log."""
+class OperatorProcess(ServerProcess):
+    """`passmuster operator` on a port of loopback that is free when it starts; ready when /readyz is green."""
 
-
-class OperatorProcess:
-    """`passmuster operator` on a free port of loopback; a context manager that ends it by its own process id."""
+    START_SECONDS = 60.0
+    STOP_SECONDS = 15.0
 
     def __init__(
         self,
@@ -32,33 +27,16 @@ class OperatorProcess:
         log: Path,
         arguments: Sequence[str] = (),
     ) -> None:
+        super().__init__("the operator", log)
         self._kubeconfig = kubeconfig
         self._endpoint_url = endpoint_url
-        self._environment = environment
-        self._log = log
+        self._given = environment
         self._arguments = tuple(arguments)
-        self._process: subprocess.Popen[bytes] | None = None
-        self.url = ""
 
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
-    @property
-    def pid(self) -> int:
-        """The process id."""
-        return self._process.pid if self._process is not None else 0
-
-    def start(self, timeout: float = 60.0) -> None:
-        """Starts the process and returns when /readyz is green."""
-        port = free_port()
-        self.url = f"http://127.0.0.1:{port}"
-        command = [
+    def _command(self) -> list[str]:
+        address = f"127.0.0.1:{free_port()}"
+        self.url = f"http://{address}"
+        return [
             sys.executable,
             "-m",
             "passmuster.cli.main",
@@ -68,34 +46,17 @@ class OperatorProcess:
             "--endpoint-url",
             self._endpoint_url,
             "--http-address",
-            f"127.0.0.1:{port}",
+            address,
             *self._arguments,
         ]
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                command, env={**environment, **self._environment}, stdout=log, stderr=log, start_new_session=True
-            )
-        deadline = time.monotonic() + timeout
-        while not self.get("/readyz"):
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                self.stop()
-                raise OperatorFailed("the operator did not become ready:\n" + self.tail())
-            time.sleep(0.1)
 
-    def stop(self, *, abruptly: bool = False) -> int | None:
-        """Ends it with SIGTERM, or SIGKILL if `abruptly` or after 15 s; returns its exit code."""
-        process = self._process
-        if process is None:
-            return None
-        if process.poll() is None:
-            process.send_signal(signal.SIGKILL if abruptly else signal.SIGTERM)
-            try:
-                process.wait(timeout=15)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        return process.returncode
+    def _environment(self) -> dict[str, str]:
+        """Ours without its AWS configuration, and what the operator is given instead."""
+        ours = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        return {**ours, **self._given}
+
+    def _ready(self) -> bool:
+        return bool(self.get("/readyz"))
 
     def get(self, path: str) -> str:
         """The body of a page of its port; empty while it does not answer with 200."""
@@ -104,14 +65,3 @@ class OperatorProcess:
                 return str(answer.read().decode())
         except (urllib.error.URLError, OSError):
             return ""
-
-    def tail(self, lines: int = 20) -> str:
-        """The last lines of its log."""
-        return "\n".join(self._log.read_text(errors="replace").splitlines()[-lines:])
-
-
-def free_port() -> int:
-    """A port of loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -9,29 +9,19 @@ given. The binaries come from `prometheus_binaries.find`, which never downloads.
 from __future__ import annotations
 
 import json
-import subprocess
-import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import yaml
 
-from passmuster.sandbox.operator_process import free_port
 from passmuster.sandbox.prometheus_binaries import PrometheusBinaries
-
-START_SECONDS = 30.0
-STOP_SECONDS = 10.0
-
-
-class NotStarted(Exception):
-    """The process ended or did not become ready; the message holds the end of its log."""
+from passmuster.sandbox.server_process import ServerProcess, free_port
 
 
 class QueryRefused(Exception):
@@ -51,71 +41,48 @@ class Series:
         return self.points[-1][1]
 
 
-class _Server(ABC):
-    """A process with an HTTP port of loopback and /-/ready."""
+class _Server(ServerProcess):
+    """A program with a configuration file, the port of its pages and /-/ready."""
 
-    def __init__(self, name: str, folder: Path) -> None:
+    START_SECONDS = 30.0
+    STOP_SECONDS = 10.0
+
+    def __init__(self, name: str, program: Path, folder: Path) -> None:
+        super().__init__(name, folder / f"{name}.log")
         self.folder = folder / name
         self.url = f"http://127.0.0.1:{free_port()}"
-        self._log = folder / f"{name}.log"
-        self._process: subprocess.Popen[bytes] | None = None
+        self._program = program
 
     @abstractmethod
+    def _config(self) -> Mapping[str, Any]:
+        """What its configuration file says."""
+
+    @abstractmethod
+    def _arguments(self) -> Sequence[str]:
+        """The arguments that are its own."""
+
     def _command(self) -> list[str]:
-        """What to execute; writes the configuration that it names."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        config = self.folder / f"{self.name}.yaml"
+        config.write_text(yaml.safe_dump(dict(self._config()), sort_keys=False), encoding="utf-8")
+        return [
+            str(self._program),
+            f"--config.file={config}",
+            f"--web.listen-address={self.address}",
+            "--log.level=warn",
+            *self._arguments(),
+        ]
+
+    def _folder(self) -> Path:
+        return self.folder
 
     @property
     def address(self) -> str:
         """HOST:PORT."""
         return self.url.removeprefix("http://")
 
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
-    def start(self) -> None:
-        """Starts the process and returns when it is ready, usually after less than a second."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        command = self._command()
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                command,
-                cwd=self.folder,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        deadline = time.monotonic() + START_SECONDS
-        while not self._ready():
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                self.stop()
-                raise NotStarted(f"{command[0]} did not become ready:\n{self.tail()}")
-            time.sleep(0.05)
-
-    def stop(self) -> None:
-        """Ends it with SIGTERM, or SIGKILL after ten seconds."""
-        process = self._process
-        if process is None or process.poll() is not None:
-            return
-        process.terminate()
-        try:
-            process.wait(timeout=STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-    def tail(self, lines: int = 20) -> str:
-        """The last lines of its log."""
-        return "\n".join(self._log.read_text(errors="replace").splitlines()[-lines:])
-
     def get(self, path: str, **parameters: str) -> Any:
-        """What a page of its API answers, decoded. Raises QueryRefused for an answer of 400 or 422."""
+        """What a page of its API answers, decoded. Raises QueryRefused when the answer is an error."""
         query = f"?{urllib.parse.urlencode(parameters)}" if parameters else ""
         try:
             with urllib.request.urlopen(f"{self.url}{path}{query}", timeout=30) as answer:
@@ -125,11 +92,11 @@ class _Server(ABC):
                 said = error.read().decode(errors="replace")
             raise QueryRefused(said) from error
 
-    def post(self, path: str, body: Any = None) -> None:
+    def post(self, path: str, body: Any) -> None:
         """A POST of a JSON document."""
         request = urllib.request.Request(
             f"{self.url}{path}",
-            data=json.dumps(body).encode() if body is not None else b"",
+            data=json.dumps(body).encode(),
             headers={"Content-Type": "application/json"},
             method="POST",
         )
@@ -154,11 +121,10 @@ class Alertmanager(_Server):
     def __init__(
         self, programs: PrometheusBinaries, folder: Path, *, webhook: str, token_file: Path, max_alerts: int = 0
     ) -> None:
-        super().__init__("alertmanager", folder)
-        self._programs = programs
+        super().__init__("alertmanager", programs.alertmanager, folder)
         self._webhook, self._token_file, self._max_alerts = webhook, token_file, max_alerts
 
-    def _command(self) -> list[str]:
+    def _config(self) -> Mapping[str, Any]:
         receiver = {
             "url": self._webhook,
             "send_resolved": True,
@@ -167,7 +133,7 @@ class Alertmanager(_Server):
                 "authorization": {"type": "Bearer", "credentials_file": str(self._token_file)},
             },
         }
-        config = {
+        return {
             "route": {
                 "receiver": "passmuster",
                 "group_by": ["alertname", "account_id", "policy_namespace", "policy"],
@@ -177,16 +143,9 @@ class Alertmanager(_Server):
             },
             "receivers": [{"name": "passmuster", "webhook_configs": [receiver]}],
         }
-        path = self.folder / "alertmanager.yaml"
-        path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
-        return [
-            str(self._programs.alertmanager),
-            f"--config.file={path}",
-            f"--storage.path={self.folder / 'data'}",
-            f"--web.listen-address={self.address}",
-            "--cluster.listen-address=",
-            "--log.level=warn",
-        ]
+
+    def _arguments(self) -> Sequence[str]:
+        return (f"--storage.path={self.folder / 'data'}", "--cluster.listen-address=")
 
     def alerts(self) -> list[dict[str, Any]]:
         """The alerts that it knows and that have not ended."""
@@ -196,7 +155,7 @@ class Alertmanager(_Server):
 class Prometheus(_Server):
     """Prometheus with scrape targets, rule files and perhaps an Alertmanager, everything at one interval.
 
-    `targets` are jobs with HOST:PORT; pods and instances get the labels that the ServiceMonitor of the chart gives.
+    `targets` are jobs with HOST:PORT.
     """
 
     def __init__(
@@ -209,12 +168,11 @@ class Prometheus(_Server):
         alertmanager: Alertmanager | None = None,
         interval: str = "1s",
     ) -> None:
-        super().__init__("prometheus", folder)
-        self._programs = programs
+        super().__init__("prometheus", programs.prometheus, folder)
         self._targets, self._rules, self._alertmanager = dict(targets), tuple(rules), alertmanager
         self._interval = interval
 
-    def _command(self) -> list[str]:
+    def _config(self) -> Mapping[str, Any]:
         config: dict[str, Any] = {
             "global": {
                 "scrape_interval": self._interval,
@@ -229,15 +187,10 @@ class Prometheus(_Server):
         if self._alertmanager is not None:
             managers = [{"static_configs": [{"targets": [self._alertmanager.address]}]}]
             config["alerting"] = {"alertmanagers": managers}
-        path = self.folder / "prometheus.yaml"
-        path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
-        return [
-            str(self._programs.prometheus),
-            f"--config.file={path}",
-            f"--storage.tsdb.path={self.folder / 'data'}",
-            f"--web.listen-address={self.address}",
-            "--log.level=warn",
-        ]
+        return config
+
+    def _arguments(self) -> Sequence[str]:
+        return (f"--storage.tsdb.path={self.folder / 'data'}",)
 
     def query(self, expression: str, at: float | None = None) -> list[Series]:
         """An instant query; at a Unix time, or now. Raises QueryRefused."""

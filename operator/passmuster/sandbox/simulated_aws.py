@@ -23,6 +23,7 @@ from typing import Any, Literal, Self
 
 from botocore.config import Config
 from moto import settings
+from moto.core import utils
 from moto.core.base_backend import BackendDict
 from moto.core.model_instances import reset_model_data
 from moto.sts.models import sts_backends
@@ -74,6 +75,7 @@ def install() -> None:
     """Put the emulation into moto, once per process."""
     os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"
     settings.ACM_VALIDATION_WAIT = sys.maxsize  # services/acm.py issues certificates, not the clock
+    utils.create_loader = functools.cache(utils.create_loader)  # else it lists botocore's folders for every service
     traffic.add_old_policies()
 
 

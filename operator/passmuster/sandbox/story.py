@@ -60,19 +60,19 @@ def _heading(text: str) -> None:
     console.print(f"\n[bold]{text}[/]")
 
 
-def base_environment(aws: SimulatedAWS) -> dict[str, str]:
+def base_environment(aws: SimulatedAWS, account_id: str = DEFAULT_ACCOUNT) -> dict[str, str]:
     """The operator's own identity: the keys of the simulated account, which may assume its roles."""
-    keys = aws.root_keys(DEFAULT_ACCOUNT)
+    keys = aws.root_keys(account_id)
     return {"AWS_ACCESS_KEY_ID": keys.access_key, "AWS_SECRET_ACCESS_KEY": keys.secret_key}
 
 
 @contextlib.contextmanager
-def _own_identity(aws: SimulatedAWS) -> Iterator[None]:
+def own_identity(aws: SimulatedAWS, account_id: str = DEFAULT_ACCOUNT) -> Iterator[None]:
     """The same identity for this process, and what was there before put back afterwards."""
     before = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
     for name in before:
         del os.environ[name]
-    os.environ.update(base_environment(aws))
+    os.environ.update(base_environment(aws, account_id))
     try:
         yield
     finally:
@@ -182,7 +182,7 @@ def with_cluster(report: Path, programs: Binaries) -> int:
         _heading("6. Metrics that changed")
         _changed(metrics_before, _samples(operator.get("/metrics")))
 
-        with _own_identity(aws):
+        with own_identity(aws):
             _write_report(report, aws.url)
     say(f"\nDone in {time.monotonic() - started:.0f} s; every process it started has ended.")
     return 0
@@ -195,7 +195,7 @@ def without_cluster(report: Path) -> int:
         _heading("1. A simulated AWS account (no Kubernetes: objects are kept in memory, nothing guards approvals)")
         aws = stack.enter_context(SimulatedAWS())
         account = review.seed(aws)
-        stack.enter_context(_own_identity(aws))
+        stack.enter_context(own_identity(aws))
         say(f"account {account.account_id} in {account.region}, seeded at {aws.url}")
 
         _heading("2. The manifests of examples/shop.yaml")

@@ -16,8 +16,9 @@ from passmuster.api.fields import written
 from passmuster.api.remediation import State
 from passmuster.aws.stacks import MADE_AS, MADE_FOR, ChangeSet, Import, Intent, Stack, Stacks
 from passmuster.engine.life import SOON, Life, StackStuck
-from passmuster.engine.ways import additive, recording
+from passmuster.engine.ways import own_stack, recording
 from passmuster.engine.ways.course import LastLook
+from passmuster.engine.ways.resource import demand_free, demanded
 from passmuster.engine.ways.updating import STABLE, Stands, Update, document_of, execute, stands
 from passmuster.model.errors import ChangeFailed, ChangeRefused
 from passmuster.remediation import adoption, desired
@@ -35,43 +36,35 @@ class Adoption:
 
     def prepare(self, proposal: Proposal) -> float | None:
         life = self.life
-        wanted = _demanded(proposal.desired)
+        wanted = demanded(proposal.desired)
         stack = self._stack(proposal.stack)
         if stack is not None and stack.status != "REVIEW_IN_PROGRESS":
             return self._existing(stack, wanted)
         model = self._model(wanted)
         found = self.stacks.change_set(proposal.stack, life.token) if stack is not None else None
         if found is None:
-            self._demand_free(wanted)
-            life.status["attempt"] = life.attempt
-            life.status["stack"] = {"name": proposal.stack}
-            life.status["changeSet"] = {"name": life.token}
+            demand_free(self.stacks, wanted)
             prior = desired.prior_of(model, wanted.properties)
+            life.status["stack"] = {"name": proposal.stack}
             life.status["steps"] = [recording.of_desired(wanted, prior)]
-            life.note_before()
-            life.wait(ConditionReason.APPROVED, "The change set is being made")
-            life.save()
+            life.note_change_set()
             self.stacks.create_change_set(self._intent(proposal, wanted, model, prior))
             return SOON
-        life.status["changeSet"] = {"name": life.token, "id": found.id, "status": found.status}
-        if found.being_made:
+        if not own_stack.is_made(life, found):
             return SOON
-        if found.status != "CREATE_COMPLETE":
-            raise additive.bad_change_set(found)
         self._demand_equal(proposal.stack, wanted, model, found)
-        life.status["stack"] = {"name": proposal.stack, "id": found.stack_id, "status": "REVIEW_IN_PROGRESS"}
         message = "The change set was read back and imports exactly the resource as it is; its update follows"
-        life.enter(State.CHANGE_SET_READY, ConditionReason.CHANGE_SET_READY, message)
+        own_stack.ready(life, proposal.stack, found, message)
         return 0.0
 
-    def _existing(self, stack: Stack, wanted: Desired) -> float | None:
+    def _existing(self, stack: Stack, wanted: Desired) -> float:
         """A stack that is there already under our name: of an attempt that was not written down, or that failed."""
         life = self.life
-        additive.demand_ours(life, stack)
+        own_stack.demand_ours(life, stack)
         life.note_stack(stack)
         if stack.busy:
             return SOON
-        if stack.status in additive.ROLLED_BACK:
+        if stack.status in own_stack.ROLLED_BACK:
             self.stacks.delete(stack.name, f"{life.token}-clear")
             return SOON
         if stack.tags.get(MADE_AS) == life.digest and stack.status in STABLE:
@@ -80,11 +73,7 @@ class Adoption:
                 life.status["steps"] = [recording.of_desired(wanted, prior)]
             life.enter(State.EXECUTING, ConditionReason.EXECUTING, "AWS makes the change")
             return 0.0
-        raise ChangeRefused(
-            ConditionReason.STACK_FAILED,
-            f"The stack {stack.name} is {stack.status} and was made for another intent: delete it, or undo it first",
-            retryable=False,
-        )
+        raise own_stack.other_intent(stack)
 
     def _stack(self, name: str) -> Stack | None:
         """The stack, with what its template notes in place of its tags."""
@@ -108,12 +97,6 @@ class Adoption:
             message = f"The resource {wanted.identifier} is not adopted: {said}"
             raise ChangeRefused(ConditionReason.ADOPTION_REFUSED, message, retryable=False)
         return adoption.described(wanted.type, model)
-
-    def _demand_free(self, wanted: Desired) -> None:
-        found = self.stacks.holding(wanted.type, (wanted.identifier, wanted.arn))
-        if found is not None:
-            message = f"The resource {wanted.identifier} belongs to the stack {found.stack} now; it is proposed anew"
-            raise ChangeRefused(ConditionReason.VALUE_CHANGED, message)
 
     def _intent(self, proposal: Proposal, wanted: Desired, model: dict[str, Any], prior: dict[str, Any]) -> Intent:
         note = {"Prior": prior, "Tags": self.life.tags(proposal)}
@@ -152,14 +135,13 @@ class Adoption:
         life = self.life
         stack = self._stack(life.stack_name())
         if stack is not None and stack.status == "REVIEW_IN_PROGRESS":
-            return additive.begin(life, self.stacks, look)
+            return own_stack.begin(life, self.stacks, look)
         if life.state is State.CHANGE_SET_READY and (stack is None or stack.status == "DELETE_COMPLETE"):
             life.start_over(State.PROPOSED, ConditionReason.PROPOSED, "The change set is gone; nothing was done")
             return 0.0
         life.enter(State.EXECUTING, ConditionReason.EXECUTING, "AWS makes the change")
-        if stack is None or stack.status == "DELETE_COMPLETE" or stack.status in additive.ROLLED_BACK:
-            additive.rolled_back(life, self.stacks, stack)
-            life.status["steps"] = []
+        if stack is None or stack.status == "DELETE_COMPLETE" or stack.status in own_stack.ROLLED_BACK:
+            own_stack.rolled_back(life, self.stacks, stack)
             return None
         life.note_stack(stack)
         if stack.busy:
@@ -170,21 +152,13 @@ class Adoption:
         """The second change set, which the same approval covers: it follows the import at once."""
         life = self.life
         wanted = recording.desired_in(life.status["steps"][0])
-        update = Update(
-            stack=stack.id,
-            name=f"{life.token}-update",
-            logical_id=LOGICAL_ID,
-            properties=lambda present: desired.laid_over(present, wanted.properties, wanted.keys),
-            names=frozenset(wanted.properties),
-            description=life.object.spec.remediation,
-        )
+        update = Update.to(wanted, LOGICAL_ID, f"{life.token}-update", life.object.spec.remediation)
         where = stands(self.stacks, stack, update, make=True)
         if where is Stands.READY:
             execute(self.stacks, stack, update)
             return SOON
         if where is Stands.ROLLED_BACK:
-            additive.rolled_back(life, self.stacks, stack)
-            life.status["steps"] = []
+            own_stack.rolled_back(life, self.stacks, stack)
             return None
         if where is Stands.DONE:
             life.note_step(0, madeAt=written(life.clock()))
@@ -194,16 +168,16 @@ class Adoption:
 
     def withdraw(self) -> float | None:
         life = self.life
-        stack = self._stack(life.stack_name()) if life.stack_name() else None
+        if not life.stack_name():
+            life.status["steps"] = []
+            return None
+        stack = self._stack(life.stack_name())
         ours = stack is not None and life.owns(stack) and stack.tags.get(MADE_AS) == life.digest
         if stack is not None and ours and stack.status in STABLE and life.status.get("steps"):
             life.note_stack(stack)
             life.enter(State.EXECUTING, ConditionReason.EXECUTING, "AWS makes the change")
             return 0.0
-        answer = additive.withdraw(life, self.stacks, stack) if life.stack_name() else None
-        if not life.stack_name():
-            life.status["steps"] = []
-        return answer
+        return own_stack.withdraw(life, self.stacks, stack)
 
     def undoable(self) -> bool:
         return bool(self.life.status.get("stack"))
@@ -229,35 +203,28 @@ class Adoption:
                 life.note_step(0, undoneAt=written(life.clock()))
             life.undone("What was there before is put back, and the resource is nobody's again")
             return None
-        additive.demand_ours(life, stack)
+        own_stack.demand_ours(life, stack)
         life.note_stack(stack)
         if stack.busy:
             return SOON
         if stack.status not in STABLE:
-            return additive.delete(life, self.stacks, stack)
-        prior = self._note(stack)["Prior"]
-        update = Update(
-            stack=stack.id,
-            name=f"{life.token}-undo",
-            logical_id=LOGICAL_ID,
-            properties=lambda present: desired.put_back(present, prior),
-            names=frozenset(prior),
-            description="What was there before",
-        )
+            return own_stack.delete(life, self.stacks, stack)
+        update = Update.back(self._note(stack)["Prior"], LOGICAL_ID, f"{life.token}-undo")
         where = stands(self.stacks, stack, update, make=True)
         if where is Stands.DONE:
-            return additive.delete(life, self.stacks, stack)
+            return own_stack.delete(life, self.stacks, stack)
         if where is Stands.READY:
             execute(self.stacks, stack, update)
         if where is Stands.ROLLED_BACK:
-            raise StackStuck(f"AWS rolled the undo back: {additive.why(self.stacks, stack)}. Undo it in CloudFormation")
+            why = own_stack.why(self.stacks, stack)
+            raise StackStuck(f"AWS rolled the undo back: {why}. Undo it in CloudFormation")
         return SOON
 
     def departure(self) -> str | None:
-        return additive.departure(self.life, self._stack(self.life.stack_name()))
+        return own_stack.departure(self.life, self._stack(self.life.stack_name()))
 
     def resolved(self) -> bool:
-        return additive.resolved(self.life, self.stacks)
+        return own_stack.resolved(self.life, self.stacks)
 
 
 def made_for(stacks: Stacks, stack: Stack) -> str:
@@ -266,9 +233,3 @@ def made_for(stacks: Stacks, stack: Stack) -> str:
         return stack.tags[MADE_FOR]
     note = adoption.note_in(document_of(stacks.template(stack.id)))
     return str(note.get("Tags", {}).get(MADE_FOR, ""))
-
-
-def _demanded(wanted: Desired | None) -> Desired:
-    if wanted is None:
-        raise ChangeRefused(ConditionReason.FACT_MISSING, "The change says of no resource what it is to become")
-    return wanted

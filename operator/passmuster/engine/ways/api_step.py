@@ -19,8 +19,9 @@ from passmuster.aws.steps import Steps
 from passmuster.engine.life import SOON, WAITING, Life
 from passmuster.engine.ways import recording
 from passmuster.engine.ways.course import LastLook
-from passmuster.model.errors import ChangeFailed, ChangeRefused
-from passmuster.remediation.definition import PRIOR, ApiStep, Desired, Operation
+from passmuster.engine.ways.resource import demand_free
+from passmuster.model.errors import ChangeFailed
+from passmuster.remediation.definition import PRIOR, ApiStep, Operation
 from passmuster.remediation.desired import same
 from passmuster.remediation.rendering import Proposal
 from passmuster.remediation.wording import filled
@@ -37,7 +38,8 @@ class ApiSteps:
     def prepare(self, proposal: Proposal) -> float | None:
         """Reads and records what is there, and is ready; nothing is called yet."""
         life = self.life
-        self._demand_free(proposal.desired)
+        if proposal.desired is not None:
+            demand_free(self.stacks, proposal.desired)
         recorded = []
         for step in proposal.api:
             value, ready = self.steps.value(step)
@@ -49,15 +51,6 @@ class ApiSteps:
         life.note_before()
         life.enter(State.CHANGE_SET_READY, ConditionReason.CHANGE_SET_READY, "What is there now was read and recorded")
         return 0.0
-
-    def _demand_free(self, wanted: Desired | None) -> None:
-        """Nobody owns the resource, as the proposal says: asked again right before."""
-        if wanted is None:
-            return
-        found = self.stacks.holding(wanted.type, (wanted.identifier, wanted.arn))
-        if found is not None:
-            message = f"The resource {wanted.identifier} belongs to the stack {found.stack} now; it is proposed anew"
-            raise ChangeRefused(ConditionReason.VALUE_CHANGED, message)
 
     def proceed(self, look: LastLook) -> float | None:
         """The first step whose value is not there yet; a call is made after the last look, and once."""
@@ -131,33 +124,27 @@ class ApiSteps:
         return None
 
     def undoable(self) -> bool:
-        return any(step.get("madeAt") and not step.get("undoneAt") for step in self._noted())
+        return bool(self._standing())
 
     def undo_refusal(self) -> tuple[str, str] | None:
-        for noted in self._noted():
-            if not noted.get("madeAt") or noted.get("undoneAt"):
-                continue
+        for _, noted in self._standing():
             step = recording.step_in(noted)
             value, _ = self.steps.value(step)
             if not same(value, step.wanted) and not same(value, recording.prior_in(noted)):
-                message = f"Somebody set another value since ({_shown(value)}), which is not ours to take back"
-                return ConditionReason.VALUE_CHANGED, f"{message}: set it by hand"
+                return ConditionReason.VALUE_CHANGED, _foreign(value)
         return None
 
     def undo(self) -> float | None:
         """The inverse calls, last step first, each only while the value is still ours."""
         life = self.life
-        for number, noted in reversed(list(enumerate(self._noted()))):
-            if not noted.get("madeAt") or noted.get("undoneAt"):
-                continue
+        for number, noted in reversed(self._standing()):
             step, prior = recording.step_in(noted), recording.prior_in(noted)
             value, ready = self.steps.value(step)
             if same(value, prior):
                 life.note_step(number, undoneAt=written(life.clock()))
                 continue
             if not same(value, step.wanted):
-                message = f"Somebody set another value since ({_shown(value)}), which is not ours to take back"
-                raise ChangeFailed(ConditionReason.VALUE_CHANGED, f"{message}: set it by hand")
+                raise ChangeFailed(ConditionReason.VALUE_CHANGED, _foreign(value))
             if not ready:
                 return self._busy()
             if not noted.get("undoCalledAt"):
@@ -178,12 +165,25 @@ class ApiSteps:
     def _noted(self) -> list[Mapping[str, Any]]:
         return list(self.life.status.get("steps") or ())
 
+    def _standing(self) -> list[tuple[int, Mapping[str, Any]]]:
+        """The steps that were made and not taken back, with their number."""
+        return [
+            (number, noted)
+            for number, noted in enumerate(self._noted())
+            if noted.get("madeAt") and not noted.get("undoneAt")
+        ]
+
 
 def _inverse(step: ApiStep, prior: Any) -> Operation:
     operation = step.undo if prior is not None or step.undo_absent is None else step.undo_absent
     return Operation(
         operation.service, operation.operation, filled(operation.arguments, {PRIOR: prior}), operation.actions
     )
+
+
+def _foreign(value: Any) -> str:
+    """Why a step is not taken back."""
+    return f"Somebody set another value since ({_shown(value)}), which is not ours to take back: set it by hand"
 
 
 def _shown(value: Any) -> str:

@@ -16,11 +16,14 @@ from passmuster.aws.stacks import Stack, Stacks
 from passmuster.engine.life import SOON, Life, StackStuck
 from passmuster.engine.ways import recording
 from passmuster.engine.ways.course import LastLook
+from passmuster.engine.ways.own_stack import why
+from passmuster.engine.ways.resource import demanded
 from passmuster.engine.ways.updating import (
     STABLE,
     Document,
     Stands,
     Update,
+    demand_stable,
     document_of,
     execute,
     resource_of,
@@ -42,7 +45,7 @@ class OwnerStack:
     stacks: Stacks
 
     def prepare(self, proposal: Proposal) -> float | None:
-        life, wanted = self.life, _demanded(proposal.desired)
+        life, wanted = self.life, demanded(proposal.desired)
         stack, logical_id = self._stack(wanted)
         self._demand_fit(stack, logical_id, life.token)
         life.note_stack(stack)
@@ -50,12 +53,8 @@ class OwnerStack:
             present = resource_of(document_of(self.stacks.template(stack.id)), logical_id, stack.name)
             prior = desired.prior_of(present.get("Properties") or {}, wanted.properties)
             life.status["steps"] = [recording.of_desired(wanted, prior)]
-            life.status["attempt"] = life.attempt
-            life.status["changeSet"] = {"name": life.token}
-            life.note_before()
-            life.wait(ConditionReason.APPROVED, "The change set is being made")
-            life.save()
-        where = stands(self.stacks, stack, self._forward(stack, logical_id, wanted), make=True)
+            life.note_change_set()
+        where = stands(self.stacks, stack, self._forward(logical_id, wanted), make=True)
         if where is Stands.READY:
             message = "The change set was read back and changes exactly what was approved"
             life.enter(State.CHANGE_SET_READY, ConditionReason.CHANGE_SET_READY, message)
@@ -67,7 +66,7 @@ class OwnerStack:
         wanted = recording.desired_in(life.status["steps"][0])
         stack, logical_id = self._stack(wanted)
         life.note_stack(stack)
-        update = self._forward(stack, logical_id, wanted)
+        update = self._forward(logical_id, wanted)
         where = stands(self.stacks, stack, update, make=False)
         if where is not Stands.READY:
             if where is Stands.WAITING and not stack.busy and self.stacks.change_set(stack.id, update.name) is None:
@@ -106,11 +105,9 @@ class OwnerStack:
         if not life.stack_name():
             return None
         name = life.stack_name()
-        if life.token in self.stacks.change_sets(name):
+        if self.stacks.change_set(name, life.token) is not None:
             self.stacks.delete_change_set(name, life.token)
-        life.status["attempt"] = life.attempt + 1
-        life.status["stack"] = life.status["changeSet"] = None
-        life.status["steps"] = []
+        life.next_attempt()
         return 0.0
 
     def undoable(self) -> bool:
@@ -127,15 +124,7 @@ class OwnerStack:
     def undo(self) -> float | None:
         life = self.life
         stack, logical_id = self._held()
-        prior = recording.prior_in(life.status["steps"][0])
-        update = Update(
-            stack=stack.id,
-            name=self._undo_token,
-            logical_id=logical_id,
-            properties=lambda present: desired.put_back(present, prior),
-            names=frozenset(prior),
-            description="What was there before",
-        )
+        update = Update.back(recording.prior_in(life.status["steps"][0]), logical_id, self._undo_token)
         where = stands(self.stacks, stack, update, make=True)
         if where is Stands.WAITING:
             return SOON
@@ -144,8 +133,8 @@ class OwnerStack:
             execute(self.stacks, stack, update)
             return SOON
         if where is Stands.ROLLED_BACK:
-            reasons = "; ".join(self.stacks.failures(stack.id)[:3])
-            raise StackStuck(f"The stack {stack.name} rolled the undo back: {reasons}. Undo it in its own template")
+            said = f"The stack {stack.name} rolled the undo back: {why(self.stacks, stack)}"
+            raise StackStuck(f"{said}. Undo it in its own template")
         life.note_step(0, undoneAt=written(life.clock()))
         life.undone("The stack of the resource's owner says again what it said before")
         return None
@@ -155,28 +144,24 @@ class OwnerStack:
 
     def resolved(self) -> bool:
         stack = self.stacks.stack(self.life.stack_name())
-        return stack is None or stack.status in STABLE
+        return stack is None or stack.status in STABLE or stack.status == "DELETE_COMPLETE"
 
     @property
     def _undo_token(self) -> str:
         return f"{self.life.token}-undo"
 
-    def _forward(self, stack: Stack, logical_id: str, wanted: Desired) -> Update:
-        return Update(
-            stack=stack.id,
-            name=self.life.token,
-            logical_id=logical_id,
-            properties=lambda present: desired.laid_over(present, wanted.properties, wanted.keys),
-            names=frozenset(wanted.properties),
-            description=self.life.object.spec.remediation,
-            replacement=self.life.situation.governed.policy.spec.remediation.allow_replacement,
-        )
+    def _forward(self, logical_id: str, wanted: Desired) -> Update:
+        replacement = self.life.situation.governed.policy.spec.remediation.allow_replacement
+        name, description = self.life.token, self.life.object.spec.remediation
+        return Update.to(wanted, logical_id, name, description, replacement=replacement)
 
     def _stack(self, wanted: Desired) -> tuple[Stack, str]:
         """The stack that holds the resource right now, which must be the one of the intent."""
         owner = self.life.object.spec.owner
         found = self.stacks.holding(wanted.type, (wanted.identifier, wanted.arn))
         if found is None or owner is None or found.stack_id != owner.stack_id:
+            if found is None and owner is not None and owner.stack_id:
+                self._demand_alive(owner.stack_id)
             holder = "no stack" if found is None else f"the stack {found.stack}"
             message = f"The resource {wanted.identifier} is held by {holder} now; it is proposed anew"
             raise ChangeRefused(ConditionReason.VALUE_CHANGED, message)
@@ -184,6 +169,16 @@ class OwnerStack:
         if stack is None:
             raise ChangeRefused(ConditionReason.VALUE_CHANGED, f"The stack {found.stack} is gone; it is proposed anew")
         return stack, found.logical_id
+
+    def _demand_alive(self, stack_id: str) -> None:
+        """Raises StackStuck for a stack that was rolled back when it was made: what it retained is not its own."""
+        left = self.stacks.stack(stack_id)
+        if left is not None and left.status == "ROLLBACK_COMPLETE":
+            self.life.note_stack(left)
+            raise StackStuck(
+                f"The stack {left.name} was rolled back when it was made and holds nothing: delete it in "
+                "CloudFormation, and the resource is proposed anew as nobody's"
+            )
 
     def _held(self) -> tuple[Stack, str]:
         """The stack that still holds the resource, for an undo."""
@@ -193,6 +188,9 @@ class OwnerStack:
         """Raises ChangeRefused unless the owner's stack may be updated without losing anything of theirs."""
         if stack.busy:
             raise ChangeRefused(ConditionReason.AWAITING_RESOURCE, f"The stack {stack.name} is {stack.status}")
+        if stack.status not in STABLE:
+            self.life.note_stack(stack)
+        demand_stable(self.stacks, stack)
         unfit = next(self._unfit(stack, logical_id, ours), None)
         if unfit is not None:
             message = f"The stack {stack.name} {unfit}: make the change in its own template (spec.instructions.patch)"
@@ -238,9 +236,3 @@ def _versioned(service: str, reference: str) -> bool:
         rest = parts[7:] if arn else parts[1:]
         return len(rest) >= 4 and bool(rest[3])
     return len(parts) > 1 and parts[-1].isdigit()
-
-
-def _demanded(wanted: Desired | None) -> Desired:
-    if wanted is None:
-        raise ChangeRefused(ConditionReason.FACT_MISSING, "The change says of no resource what it is to become")
-    return wanted

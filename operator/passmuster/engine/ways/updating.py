@@ -16,9 +16,10 @@ from typing import Any
 from passmuster.api.conditions import ConditionReason
 from passmuster.aws.stacks import MOST_TEMPLATE_BYTES, ChangeSet, Intent, Stack, Stacks
 from passmuster.engine.life import StackStuck
-from passmuster.engine.ways.additive import bad_change_set, why
+from passmuster.engine.ways.own_stack import bad_change_set, why
 from passmuster.model.errors import ChangeFailed, ChangeRefused
-from passmuster.remediation.desired import same
+from passmuster.remediation.definition import Desired
+from passmuster.remediation.desired import laid_over, put_back, same
 from passmuster.remediation.template import parsed
 
 Document = dict[str, Any]
@@ -42,13 +43,35 @@ class Update:
     `properties` makes the resource's properties from those that the template has; `names` are the ones it changes.
     """
 
-    stack: str
     name: str
     logical_id: str
     properties: Callable[[Mapping[str, Any]], dict[str, Any]]
     names: frozenset[str]
     description: str
     replacement: bool = False
+
+    @classmethod
+    def to(cls, wanted: Desired, logical_id: str, name: str, description: str, *, replacement: bool = False) -> Update:
+        """The update that lays a desired state over the resource."""
+        return cls(
+            name=name,
+            logical_id=logical_id,
+            properties=lambda present: laid_over(present, wanted.properties, wanted.keys),
+            names=frozenset(wanted.properties),
+            description=description,
+            replacement=replacement,
+        )
+
+    @classmethod
+    def back(cls, prior: Mapping[str, Any], logical_id: str, name: str) -> Update:
+        """The update that puts back what was there before."""
+        return cls(
+            name=name,
+            logical_id=logical_id,
+            properties=lambda present: put_back(present, prior),
+            names=frozenset(prior),
+            description="What was there before",
+        )
 
 
 def stands(stacks: Stacks, stack: Stack, update: Update, *, make: bool) -> Stands:
@@ -58,9 +81,7 @@ def stands(stacks: Stacks, stack: Stack, update: Update, *, make: bool) -> Stand
     """
     if stack.busy:
         return Stands.WAITING
-    if stack.status not in STABLE:
-        said = f"The stack {stack.name} is {stack.status}: {why(stacks, stack)}"
-        raise StackStuck(f"{said}. Resolve it in CloudFormation")
+    demand_stable(stacks, stack)
     document = document_of(stacks.template(stack.id))
     present = resource_of(document, update.logical_id, stack.name)
     wanted = update.properties(present.get("Properties") or {})
@@ -84,6 +105,13 @@ def stands(stacks: Stacks, stack: Stack, update: Update, *, make: bool) -> Stand
     raise ChangeFailed(
         ConditionReason.CHANGE_SET_FAILED, f"AWS did not execute the change set: {found.reason or found.execution}"
     )
+
+
+def demand_stable(stacks: Stacks, stack: Stack) -> None:
+    """Raises StackStuck for a stack at rest that may not be updated: only a person can resolve it."""
+    if stack.status not in STABLE:
+        said = f"The stack {stack.name} is {stack.status}: {why(stacks, stack)}"
+        raise StackStuck(f"{said}. Resolve it in CloudFormation")
 
 
 def execute(stacks: Stacks, stack: Stack, update: Update) -> None:

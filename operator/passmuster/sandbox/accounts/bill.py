@@ -11,6 +11,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from passmuster.sandbox.accounts.shop import Account
+from passmuster.sandbox.emulation.services.costs import reservation_coverage
 
 HOURS = 30 * 24
 """How many hours one instance runs in the thirty days that coverage is asked about."""
@@ -37,27 +38,19 @@ class Usage:
 
 def lay(account: Account, usage: Usage) -> None:
     """Let Cost Explorer answer from this usage."""
-    answers = {
-        "GetReservationCoverage": lambda asked: _reservations(usage, asked),
-        "GetReservationPurchaseRecommendation": lambda asked: _reservation_advice(usage, asked),
-        "GetSavingsPlansCoverage": lambda asked: _plans(usage, asked),
-        "GetSavingsPlansPurchaseRecommendation": lambda asked: _plan_advice(usage, asked),
-    }
-    for operation, answer in answers.items():
-        account.aws.overlay("ce", operation, answer, account=account.id)
+    account.lay(
+        {
+            ("ce", "GetReservationCoverage"): lambda asked: _reservations(usage, asked),
+            ("ce", "GetReservationPurchaseRecommendation"): lambda asked: _reservation_advice(usage, asked),
+            ("ce", "GetSavingsPlansCoverage"): lambda asked: _plans(usage, asked),
+            ("ce", "GetSavingsPlansPurchaseRecommendation"): lambda asked: _plan_advice(usage, asked),
+        }
+    )
 
 
 def _reservations(usage: Usage, asked: Mapping[str, Any]) -> dict[str, Any]:
     service = asked["Filter"]["Dimensions"]["Values"][0]
-    ran, reserved = usage.hours.get(service, 0.0), usage.reserved.get(service, 0.0)
-    hours = {
-        "OnDemandHours": f"{ran - reserved:g}",
-        "ReservedHours": f"{reserved:g}",
-        "TotalRunningHours": f"{ran:g}",
-        "CoverageHoursPercentage": f"{100 * reserved / ran if ran else 0:g}",
-    }
-    period = {"TimePeriod": asked["TimePeriod"], "Groups": [], "Total": {"CoverageHours": hours}}
-    return {"CoveragesByTime": [period], "Total": {"CoverageHours": hours}}
+    return reservation_coverage(asked, usage.hours.get(service, 0.0), usage.reserved.get(service, 0.0))
 
 
 def _reservation_advice(usage: Usage, asked: Mapping[str, Any]) -> dict[str, Any]:

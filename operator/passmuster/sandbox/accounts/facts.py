@@ -15,13 +15,13 @@ from passmuster.sandbox.accounts.shop import IMAGE_TAG, REPOSITORY, Account
 def lay(account: Account) -> None:
     """The pipeline ran lately, the image was scanned, root has a second factor, and what runs is paid by the hour."""
     now = datetime.now(UTC)
-    laid = {
-        ("codepipeline", "ListPipelineExecutions"): _executions(now - timedelta(days=2)),
-        ("ecr", "DescribeImageScanFindings"): _scan(account, now - timedelta(days=2)),
-        ("iam", "GetAccountSummary"): {"SummaryMap": _SUMMARY},
-    }
-    for (service, operation), answer in laid.items():
-        account.aws.overlay(service, operation, answer, account=account.id)
+    account.lay(
+        {
+            ("codepipeline", "ListPipelineExecutions"): _executions(now - timedelta(days=2)),
+            ("ecr", "DescribeImageScanFindings"): _scan(account, now - timedelta(days=2)),
+            ("iam", "GetAccountSummary"): {"SummaryMap": _SUMMARY},
+        }
+    )
     bill.lay(account, USAGE)
 
 

@@ -42,6 +42,9 @@ NUMBERS = {
 ROLES = 200
 """Roles of the account, whatever the region."""
 
+NOBODY = '{"Version": "2012-10-17", "Statement": []}'
+"""Whom these roles trust."""
+
 
 def seed(aws: SimulatedAWS, account_id: str = DEFAULT_ACCOUNT, region: str = DEFAULT_REGION) -> Seeded:
     """Build the account; takes about half a minute."""
@@ -50,9 +53,8 @@ def seed(aws: SimulatedAWS, account_id: str = DEFAULT_ACCOUNT, region: str = DEF
         for kind, make in _MAKERS.items():
             make(_Region(aws, account_id, place), NUMBERS[kind])
     iam = aws.direct("iam", account_id=account_id)
-    trust = '{"Version": "2012-10-17", "Statement": []}'
     for number in range(ROLES):
-        iam.create_role(RoleName=f"{_name(number)}-task", AssumeRolePolicyDocument=trust)
+        iam.create_role(RoleName=f"{_name(number)}-task", AssumeRolePolicyDocument=NOBODY)
     account = Account(aws, account_id, region)
     databases = len(regions) * NUMBERS["databases"]
     usage = bill.Usage(
@@ -127,9 +129,8 @@ def _security_groups(region: _Region, count: int) -> None:
 
 
 def _functions(region: _Region, count: int) -> None:
-    trust = '{"Version": "2012-10-17", "Statement": []}'
     role_name = f"functions-{region.name}"
-    role = region.client("iam").create_role(RoleName=role_name, AssumeRolePolicyDocument=trust)["Role"]["Arn"]
+    role = region.client("iam").create_role(RoleName=role_name, AssumeRolePolicyDocument=NOBODY)["Role"]["Arn"]
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as code:
         code.writestr("index.py", "def handler(event, context):\n    return None\n")

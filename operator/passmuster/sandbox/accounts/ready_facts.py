@@ -30,8 +30,7 @@ def lay_recovery(account: Account, buckets: Sequence[str], vault: str) -> None:
         **{f"arn:aws:s3:::{bucket}": "S3" for bucket in buckets},
     }
     night = now - timedelta(hours=6)
-    _lay(
-        account,
+    account.lay(
         {
             ("backup", "ListProtectedResources"): {"Results": [_protected(*one, night) for one in stores.items()]},
             ("backup", "ListCopyJobs"): {"CopyJobs": [_copy(*one, vault, night) for one in stores.items()]},
@@ -46,8 +45,7 @@ def lay_operations(account: Account, runbooks: Sequence[str]) -> None:
     """Somebody is on call, every runbook was tried, tags repair themselves, and Trusted Advisor has nothing to say."""
     now, weeks = datetime.now(UTC), range(3)
     every = ["dr", *runbooks]
-    _lay(
-        account,
+    account.lay(
         {
             ("ssm", "DescribeAutomationExecutions"): lambda asked: _executions(asked, every, now),
             ("ssm-contacts", "ListRotations"): {"Rotations": [_rotation(account)]},
@@ -61,13 +59,8 @@ def lay_operations(account: Account, runbooks: Sequence[str]) -> None:
 
 def lay_foresight(account: Account, standby: str) -> None:
     """There is a plan to switch regions, and what always runs is reserved."""
-    _lay(account, {("arc-region-switch", "ListPlans"): {"plans": [_switch(account, standby)]}})
+    account.lay({("arc-region-switch", "ListPlans"): {"plans": [_switch(account, standby)]}})
     bill.lay(account, USAGE)
-
-
-def _lay(account: Account, answers: Mapping[tuple[str, str], Any]) -> None:
-    for (service, operation), answer in answers.items():
-        account.aws.overlay(service, operation, answer, account=account.id)
 
 
 def _protected(arn: str, kind: str, at: datetime) -> dict[str, Any]:
@@ -150,17 +143,13 @@ def _shift(account: Account, now: datetime, week: int) -> dict[str, Any]:
 
 def _switch(account: Account, standby: str) -> dict[str, Any]:
     return {
-        "arn": _switch_arn(account),
+        "arn": f"arn:aws:arc-region-switch::{account.id}:plan/shop:1a2b3c",
         "owner": account.id,
         "name": "shop",
         "regions": [account.region, standby],
         "primaryRegion": account.region,
         "recoveryApproach": "activePassive",
     }
-
-
-def _switch_arn(account: Account) -> str:
-    return f"arn:aws:arc-region-switch::{account.id}:plan/shop:1a2b3c"
 
 
 def _repair() -> dict[str, Any]:

@@ -20,12 +20,12 @@ from dataclasses import dataclass
 
 from passmuster.remediation import access
 from passmuster.sandbox.accounts import facts, shop, templates
+from passmuster.sandbox.accounts.seeded import EXTERNAL_ID, give_access
 from passmuster.sandbox.simulated_aws import DEFAULT_ACCOUNT, DEFAULT_REGION, SimulatedAWS
 
 PARENT_DOMAIN = "example.com"
 DOMAIN = "shop.example.com"
 INVOICE_DOMAIN = "invoices.shop.example.com"
-EXTERNAL_ID = "7c1f0a"
 INSPECTION_ROLE, REMEDIATION_ROLE = access.INSPECTION, access.REMEDIATION
 
 CANARY = "CANARY-7f3"
@@ -95,12 +95,7 @@ def seed(aws: SimulatedAWS, account_id: str = DEFAULT_ACCOUNT, region: str = DEF
     )
     shop.distribute_invoices(account, parts, invoices, domain=INVOICE_DOMAIN, zone=zones["Zone"])
     shop.set_account_up(account, note=f"{CANARY}-flag")
-    roles = account.deploy(
-        "passmuster-access",
-        templates.access(),
-        TrustedPrincipal=f"arn:aws:iam::{account_id}:root",
-        ExternalId=EXTERNAL_ID,
-    )
+    roles = give_access(account)
     facts.lay(account)
     return ReviewAccount(
         account_id=account_id,

@@ -1,6 +1,6 @@
 """What whoever inspects a seeded account must know of it: where it is, which roles it has, and the policy it is under.
 
-The accounts `empty`, `ready` and `large` give this; story.py and the tests take it.
+The accounts `empty`, `ready` and `large` give this, catalogue.py makes it of `review`; story.py and the tests take it.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from typing import Any
 
 import yaml
 
+from passmuster.api.resource import API_VERSION
 from passmuster.sandbox.accounts import templates
 from passmuster.sandbox.accounts.shop import Account
 
 EXTERNAL_ID = "7c1f0a"
 NAMESPACE = "shop"
-API_VERSION = "passmuster.io/v1alpha1"
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,8 @@ from typing import Any
 
 from moto.rds.models import rds_backends
 
+from passmuster.aws.stacks import MOST_TEMPLATE_BYTES
+from passmuster.sandbox.emulation.overlays import Response
 from passmuster.sandbox.simulated_aws import SimulatedAWS
 
 TAGS = {"Environment": "production", "Project": "shop", "Owner": "shop-team"}
@@ -36,9 +38,6 @@ CLOUDFRONT_ZONE = "Z2FDTNDATAQYW2"
 
 EDGE_REGION = "us-east-1"
 """Where CloudFront and Route 53 keep what belongs to them."""
-
-MOST_BYTES = 51_200
-"""How long a template may be that is not given by way of a bucket."""
 
 Outputs = Mapping[str, str]
 
@@ -79,16 +78,21 @@ class Account:
     @contextmanager
     def _given(self, template: str) -> Iterator[dict[str, str]]:
         """The template as a request takes it: by way of a bucket, which then goes again, if it is too long."""
-        if len(template.encode()) <= MOST_BYTES:
+        if len(template.encode()) <= MOST_TEMPLATE_BYTES:
             yield {"TemplateBody": template}
             return
         s3, bucket = self.client("s3"), f"cf-templates-{self.region}-{self.id}"
-        place = {} if self.region == "us-east-1" else {"LocationConstraint": self.region}
-        s3.create_bucket(Bucket=bucket, **({"CreateBucketConfiguration": place} if place else {}))
+        elsewhere = {"CreateBucketConfiguration": {"LocationConstraint": self.region}}
+        s3.create_bucket(Bucket=bucket, **({} if self.region == "us-east-1" else elsewhere))
         s3.put_object(Bucket=bucket, Key="template", Body=template.encode())
         yield {"TemplateURL": f"https://{bucket}.s3.{self.region}.amazonaws.com/template"}
         s3.delete_object(Bucket=bucket, Key="template")
         s3.delete_bucket(Bucket=bucket)
+
+    def lay(self, answers: Mapping[tuple[str, str], Response]) -> None:
+        """Let operations, each a service and a name, answer with facts that no emulator has."""
+        for (service, operation), answer in answers.items():
+            self.aws.overlay(service, operation, answer, account=self.id)
 
     def outputs(self, name: str) -> Outputs:
         """What a stack that was made before tells of itself."""

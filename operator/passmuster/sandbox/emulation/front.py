@@ -12,7 +12,7 @@ import os
 import re
 import threading
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import boto3
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse, HeadersDict
@@ -58,7 +58,12 @@ def _digest(call: wire.Call) -> str:
 
 
 class Front:
-    """What stands between clients and moto. One per simulated AWS."""
+    """What stands between clients and moto. One per simulated AWS.
+
+    `witnesses` are told of each request of a client to any simulated AWS of this process, before it has an effect.
+    """
+
+    witnesses: ClassVar[list[Callable[[Logged], None]]] = []
 
     def __init__(self, operations: Operations, *, before_each: Iterable[Callable[[], None]] = ()) -> None:
         self.operations = dict(operations)
@@ -86,6 +91,8 @@ class Front:
         if not inside:
             logged = Logged(call.account, call.region, call.service, call.operation, call.access_key, _digest(call))
             self.requests.append(logged)
+            for told in self.witnesses:
+                told(logged)
             for prepare in self.before_each:
                 prepare()
         fault = self.faults.strike(call, inside_stacks=inside)

@@ -6,6 +6,7 @@ remediations.
 """
 
 import uuid
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -147,8 +148,18 @@ def update_allocation_tags(handling: Handling) -> Output:
 
 def get_coverage(handling: Handling) -> Output:
     """GetReservationCoverage of an account in which nothing ran that could be reserved."""
-    hours = {"OnDemandHours": "0", "ReservedHours": "0", "TotalRunningHours": "0", "CoverageHoursPercentage": "0"}
-    period = {"TimePeriod": handling.params["TimePeriod"], "Groups": [], "Total": {"CoverageHours": hours}}
+    return reservation_coverage(handling.params, ran=0, reserved=0)
+
+
+def reservation_coverage(asked: Mapping[str, Any], ran: float, reserved: float) -> Output:
+    """What GetReservationCoverage answers when so many instance hours ran, of which so many were reserved."""
+    hours = {
+        "OnDemandHours": f"{ran - reserved:g}",
+        "ReservedHours": f"{reserved:g}",
+        "TotalRunningHours": f"{ran:g}",
+        "CoverageHoursPercentage": f"{100 * reserved / ran if ran else 0:g}",
+    }
+    period = {"TimePeriod": asked["TimePeriod"], "Groups": [], "Total": {"CoverageHours": hours}}
     return {"CoveragesByTime": [period], "Total": {"CoverageHours": hours}}
 
 

@@ -82,9 +82,13 @@ def _is_confirmed(place: Place, arn: str) -> bool:
 
 
 def put_metric_filter(handling: Handling) -> Output:
-    """Logs' PutMetricFilter, which replaces a filter of the same name; moto keeps both."""
-    filters = handling.place.backend("logs").filters
+    """Logs' PutMetricFilter: it needs its log group and replaces a filter of the same name; moto asks for no group and
+    keeps both."""
+    logs = handling.place.backend("logs")
+    filters = logs.filters
     name, group = handling.params["filterName"], handling.params["logGroupName"]
+    if group not in logs.groups:
+        raise AWSError("ResourceNotFoundException", "The specified log group does not exist.", 400)
     filters.metric_filters = [
         known for known in filters.metric_filters if (known["filterName"], known["logGroupName"]) != (name, group)
     ]

@@ -1,4 +1,4 @@
-"""S3 and EFS: what a fresh bucket has by default, and backup policies.
+"""S3 and EFS: what a fresh bucket has by default, where it is, and backup policies.
 
 Since 2023 AWS encrypts every new bucket, blocks its public access and switches ACLs off; moto's fresh buckets have
 none of it. Served by front.py.
@@ -25,6 +25,16 @@ def create_bucket(handling: Handling) -> Output:
     return answer
 
 
+def list_buckets(handling: Handling) -> Output:
+    """ListBuckets, which tells the regions where it is asked for pages; moto never does."""
+    answer = handling.moto()
+    if "MaxBuckets" in handling.params:
+        known = handling.place.backend("s3").buckets
+        for bucket in answer.get("Buckets") or ():
+            bucket["BucketRegion"] = known[bucket["Name"]].region_name
+    return answer
+
+
 def get_bucket_encryption(handling: Handling) -> Output:
     try:
         return handling.moto()
@@ -46,6 +56,7 @@ def put_backup_policy(handling: Handling) -> Output:
 
 OPERATIONS: Operations = {
     ("s3", "CreateBucket"): create_bucket,
+    ("s3", "ListBuckets"): list_buckets,
     ("s3", "GetBucketEncryption"): get_bucket_encryption,
     ("efs", "PutBackupPolicy"): put_backup_policy,
 }

@@ -2,29 +2,21 @@
 
 An account where a check asks about provisioned concurrency or Region switch plans, and nobody has any, must be told so;
 an error there would be a gap, and every verdict that looks at it Unknown. What an account does have is laid as an
-overlay, which comes before this. Modules of the same folder that emulate an operation come before it too.
+overlay, which comes before this.
 """
 
 from passmuster.sandbox.emulation.operation import Handling, Operations, Output
 
 _READS = {
-    "accessanalyzer": ("ListAnalyzers",),
     "application-signals": ("ListServiceLevelObjectives", "ListServices"),
     "arc-region-switch": ("ListPlanExecutions", "ListPlans"),
     "auditmanager": ("ListAssessmentReports",),
     "backup": ("ListCopyJobs", "ListProtectedResources", "ListRestoreJobs"),
     "bcm-data-exports": ("ListExports",),
-    "cloudformation": ("ListTypes",),
-    "config": (
-        "DescribeConformancePackStatus",
-        "DescribeDeliveryChannelStatus",
-        "DescribeRemediationConfigurations",
-    ),
+    "config": ("DescribeDeliveryChannelStatus", "DescribeRemediationConfigurations"),
     "cur": ("DescribeReportDefinitions",),
     "efs": ("DescribeReplicationConfigurations",),
     "eks": ("ListAddons",),
-    "elasticache": ("DescribeServerlessCaches",),
-    "globalaccelerator": ("ListAccelerators", "ListEndpointGroups", "ListListeners"),
     "health": ("DescribeServiceLifecycle",),
     "lambda": ("ListProvisionedConcurrencyConfigs",),
     "rds": ("DescribeReservedDBInstances",),

@@ -71,6 +71,7 @@ class CloudFormation:
             "GetTemplateSummary": self.get_template_summary,
             "ValidateTemplate": self.validate_template,
             "ListExports": self.list_exports,
+            "ContinueUpdateRollback": self.continue_update_rollback,
             "UpdateTerminationProtection": self.update_termination_protection,
             "SetStackPolicy": self.set_stack_policy,
             "GetStackPolicy": self.get_stack_policy,
@@ -118,6 +119,16 @@ class CloudFormation:
         stack.token = str(handling.params.get("ClientRequestToken", ""))
         self._use_role(handling, stack)
         self.engine.start(stack, self.engine.delete(stack, retained))
+        return {}
+
+    def continue_update_rollback(self, handling: Handling) -> Output:
+        stack = _existing(handling)
+        if stack.status != "UPDATE_ROLLBACK_FAILED":
+            raise invalid(f"Stack:{stack.stack_id} is in {stack.status} state and can not continue rollback update.")
+        if handling.params.get("ResourcesToSkip"):
+            raise invalid("the sandbox skips no resource of a rollback")
+        stack.token = str(handling.params.get("ClientRequestToken", ""))
+        self.engine.start(stack, self.engine.resume_rollback(stack))
         return {}
 
     def _new_stack(self, handling: Handling, name: str, request: Request) -> Stack:
@@ -639,6 +650,8 @@ def _stack_told(stack: Stack) -> Output:
         "ChangeSetId": stack.last_change_set,
         "Description": request.template.description if request else "",
         "RoleARN": request.role if request else "",
+        "ParentId": stack.parent,
+        "RootId": stack.parent,
     }
     return told | {name: value for name, value in optional.items() if value}
 

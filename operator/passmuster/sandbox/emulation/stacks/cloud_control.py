@@ -9,11 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from botocore.exceptions import ClientError
-
 from passmuster.sandbox.emulation.operation import Handling, Operations, Output, Place
 from passmuster.sandbox.emulation.stacks import engine
-from passmuster.sandbox.emulation.stacks.kinds import means_gone
+from passmuster.sandbox.emulation.stacks.kinds import unless_gone
 from passmuster.sandbox.emulation.stacks.model import Properties
 from passmuster.sandbox.emulation.wire import AWSError
 
@@ -92,7 +90,7 @@ def _listener(place: Place, identifier: str) -> Properties | None:
         SslPolicy=found.get("SslPolicy"),
         Certificates=[_said(CertificateArn=one["CertificateArn"]) for one in found.get("Certificates") or []],
         AlpnPolicy=found.get("AlpnPolicy"),
-        DefaultActions=[_action(action) for action in found["DefaultActions"]],
+        DefaultActions=[_said(**action) for action in found["DefaultActions"]],
     )
 
 
@@ -105,12 +103,8 @@ def _rule(place: Place, identifier: str) -> Properties | None:
         IsDefault=False,
         Priority=int(found["Priority"]),
         Conditions=[dict(condition) for condition in found["Conditions"]],
-        Actions=[_action(action) for action in found["Actions"]],
+        Actions=[_said(**action) for action in found["Actions"]],
     )
-
-
-def _action(action: Mapping[str, Any]) -> Properties:
-    return {name: value for name, value in action.items() if value not in (None, [], {})}
 
 
 def _table(place: Place, identifier: str) -> Properties | None:
@@ -188,12 +182,7 @@ class CloudControl:
             raise AWSError("TypeNotFoundException", f"The type {kind} cannot be found", 400)
         if kind not in _READS:
             raise AWSError("UnsupportedActionException", f"Resource type {kind} does not support READ action", 400)
-        try:
-            model = _READS[kind](handling.place, identifier)
-        except ClientError as error:
-            if not means_gone(error):
-                raise
-            model = None
+        model = unless_gone(lambda: _READS[kind](handling.place, identifier))
         if model is None:
             message = f"Resource of type '{kind}' with identifier '{identifier}' was not found."
             raise AWSError("ResourceNotFoundException", message, 400)

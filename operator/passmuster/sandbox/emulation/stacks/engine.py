@@ -197,8 +197,18 @@ class Engine:
     ) -> Iterator[str]:
         reason = f"The following resource(s) failed to update: [{failure.logical_id}]."
         stack.became("UPDATE_ROLLBACK_IN_PROGRESS", reason)
+        yield from self._take_back(stack, known, before)
+
+    def resume_rollback(self, stack: Stack) -> Iterator[str]:
+        """Try again what the rollback of an update left changed."""
+        stack.became("UPDATE_ROLLBACK_IN_PROGRESS", "User Initiated")
+        yield from self._take_time()
+        yield from self._take_back(stack, stack.left_changed, stack.request)
+
+    def _take_back(self, stack: Stack, known: Mapping[str, Resource], before: Request | None) -> Iterator[str]:
         left = [*self._restore(stack, known), *self._remove_new(stack, known)]
         if left:
+            stack.left_changed = known
             stack.became("UPDATE_ROLLBACK_FAILED", f"The following resource(s) failed to update: [{', '.join(left)}].")
             return
         stack.became("UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS")

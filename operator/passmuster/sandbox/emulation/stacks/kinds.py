@@ -14,7 +14,7 @@ import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import jmespath
 from botocore import xform_name
@@ -26,6 +26,7 @@ from passmuster.sandbox.emulation.stacks.model import Properties
 from passmuster.sandbox.emulation.stacks.schemas import Schema, schema_of
 from passmuster.sandbox.emulation.stacks.templates import text_of
 
+_Read = TypeVar("_Read")
 _SUFFIX = string.ascii_letters + string.digits
 _GONE = ("notfound", "nosuch", "doesnotexist", "nonexist", "invaliddocument", "404")
 
@@ -237,12 +238,9 @@ class Simple(Kind):
 
     def _read(self, work: Work, properties: Properties) -> Any:
         by = self._filled(self.by if self.read_api.by is None else self.read_api.by, work, properties)
-        try:
-            answer = _call(self._client(work), self.read_api.op, by)
-        except ClientError as error:
-            if means_gone(error):
-                return None
-            raise
+        answer = unless_gone(lambda: _call(self._client(work), self.read_api.op, by))
+        if answer is None:
+            return None
         expression = self.read_api.found.replace("{id}", work.physical_id)
         for index, part in enumerate(work.physical_id.split("|")):
             expression = expression.replace(f"{{{index + 1}}}", part)
@@ -363,6 +361,16 @@ def means_gone(error: ClientError) -> bool:
     """Whether a service says by this error that the resource does not exist."""
     code = str(error.response["Error"]["Code"]).lower().replace("_", "")
     return any(word in code for word in _GONE)
+
+
+def unless_gone(read: Callable[[], _Read], *also: str) -> _Read | None:
+    """What is read; None where the service says that the resource does not exist, or by one of these codes."""
+    try:
+        return read()
+    except ClientError as error:
+        if means_gone(error) or error.response["Error"]["Code"] in also:
+            return None
+        raise
 
 
 def zipped(name: str, text: str) -> bytes:

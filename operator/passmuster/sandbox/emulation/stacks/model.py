@@ -115,7 +115,11 @@ class ChangeSet:
 
 @dataclass(slots=True)
 class Stack:
-    """One stack. `tags` and `name` carry moto's names for them, because moto's tagging API reads them."""
+    """One stack. `tags` and `name` carry moto's names for them, because moto's tagging API reads them.
+
+    `parent` is the id of the stack that this one is nested in; `left_changed` are its resources as they were before an
+    update whose rollback failed.
+    """
 
     stack_id: str
     name: str
@@ -137,6 +141,8 @@ class Stack:
     drift: str = "NOT_CHECKED"
     token: str = ""
     tokens: set[str] = field(default_factory=set)
+    parent: str = ""
+    left_changed: Mapping[str, Resource] = field(default_factory=dict)
     running: Iterator[str] | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
 

@@ -14,6 +14,7 @@ from passmuster.sandbox.emulation.stacks.catalogue import (
     governance,
     identity,
     monitoring,
+    nested,
     network,
     operations,
     security,
@@ -22,7 +23,20 @@ from passmuster.sandbox.emulation.stacks.catalogue import (
 )
 from passmuster.sandbox.emulation.stacks.kinds import Kind
 
-_MODULES = (compute, cost, data, governance, identity, monitoring, network, operations, security, storage, traffic)
+_MODULES = (
+    compute,
+    cost,
+    data,
+    governance,
+    identity,
+    monitoring,
+    nested,
+    network,
+    operations,
+    security,
+    storage,
+    traffic,
+)
 
 
 def kinds() -> Mapping[str, Kind]:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from passmuster.sandbox.emulation.stacks.kinds import NO_TAGS, Api, Kind, Simple, Work, means_gone
+from passmuster.sandbox.emulation.stacks.kinds import NO_TAGS, Api, Kind, Simple, Work, unless_gone
 from passmuster.sandbox.emulation.stacks.model import Properties
 
 _PUBLISHER = "arn:aws:cloudformation:{region}::type/hook/c830e97710da0c9954d80ba8df021e5439e7134b/AWS-Hooks-LambdaHook"
@@ -41,13 +41,7 @@ class LambdaHook(Kind):
         client.set_type_configuration(TypeArn=work.physical_id, Configuration=json.dumps(configuration))
 
     def read(self, work: Work) -> Any:
-        client = work.client("cloudformation")
-        try:
-            return client.describe_type(Arn=work.physical_id)
-        except client.exceptions.ClientError as error:
-            if means_gone(error):
-                return None
-            raise
+        return unless_gone(lambda: work.client("cloudformation").describe_type(Arn=work.physical_id))
 
     def live(self, work: Work, properties: Properties) -> Mapping[str, Any] | None:
         found = self.read(work)
@@ -79,13 +73,7 @@ class MacieSession(Kind):
         return work.made(work.place.account)
 
     def read(self, work: Work) -> Any:
-        client = work.client("macie2")
-        try:
-            return client.get_macie_session()
-        except client.exceptions.ClientError as error:
-            if means_gone(error) or error.response["Error"]["Code"] == "AccessDeniedException":
-                return None
-            raise
+        return unless_gone(work.client("macie2").get_macie_session, "AccessDeniedException")
 
     def delete(self, work: Work, properties: Properties) -> None:
         del properties
