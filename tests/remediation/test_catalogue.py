@@ -225,11 +225,12 @@ def test_two_remediations_may_not_have_one_name_or_one_input_two_shapes() -> Non
 @pytest.mark.parametrize("one", EVERY)
 def test_what_it_fixes_and_requires_are_checks_of_its_phase_or_before(one: Definition) -> None:
     assert one.fixes
-    assert set(one.fixes) | set(one.requires) <= {check.id for check in load_checks()}
+    assert {*one.fixes, *one.requires, *one.leads_to} <= {check.id for check in load_checks()}
     assert Phase(DESIGNED[one.fixes[0]]["phase"]) is one.phase
     for check_id in (*one.fixes, *one.requires):
         assert Phase(DESIGNED[check_id]["phase"]).order <= one.phase.order
     assert not set(one.fixes) & set(one.requires)
+    assert not set(one.leads_to) & {*one.fixes, *one.requires}
 
 
 @pytest.mark.parametrize("one", EVERY)

@@ -18,7 +18,7 @@ from passmuster.engine.ports import REMEDIATIONS, Key
 from passmuster.model.verdict import Phase
 from passmuster.sandbox.accounts import review, shop
 from passmuster.sandbox.simulated_aws import DEFAULT_REGION, SimulatedAWS
-from turns import REPORT, World, build, clocked_engine, condition, objects, own_identity
+from turns import REPORT, World, build, clocked_engine, condition, objects, review_account
 
 pytestmark = pytest.mark.slow
 
@@ -30,10 +30,8 @@ ROUTES = ("nat-gateway", "nat-route")
 
 @pytest.fixture(scope="module")
 def aws() -> Iterator[SimulatedAWS]:
-    with SimulatedAWS() as running:
-        review.seed(running)
-        with own_identity(running):
-            yield running
+    with review_account() as running:
+        yield running
 
 
 def world_on(aws: SimulatedAWS, judged: set[str]) -> World:

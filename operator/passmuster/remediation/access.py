@@ -1,8 +1,9 @@
 """The roles through which Passmuster enters an account, as CloudFormation: what `passmuster bootstrap role` prints.
 
 The permissions are derived: those of inspections from the calls that the checks declare, those of remediations from the
-types in the templates of the catalogue (`handlers.json` is generated from CloudFormation's own resource schemas). So a
-new check or remediation brings its permissions with it, and nothing is granted that nothing uses.
+types in the templates of the catalogue (`handlers.json` and `readers.json` are generated from CloudFormation's own
+resource schemas). So a new check or remediation brings its permissions with it, and nothing is granted that nothing
+uses.
 """
 
 from __future__ import annotations
@@ -30,29 +31,37 @@ MOST_MANAGED_POLICIES = 10
 NEVER = frozenset({"s3:DeleteObject", "s3:DeleteObjectVersion", "secretsmanager:GetSecretValue", "ssm:GetParameter"})
 """What the handlers of some types would like to do and no remediation needs: to delete data, to read a secret."""
 
+PASSED_TO: Mapping[str, tuple[str, ...]] = {
+    "AWS::AutoScaling::AutoScalingGroup": ("ec2.amazonaws.com",),
+    "AWS::CloudTrail::Trail": ("cloudtrail.amazonaws.com",),
+    "AWS::CodeDeploy::DeploymentGroup": ("codedeploy.amazonaws.com",),
+    "AWS::EFS::FileSystem": ("elasticfilesystem.amazonaws.com",),
+    "AWS::RDS::DBCluster": ("monitoring.rds.amazonaws.com", "rds.amazonaws.com"),
+    "AWS::RDS::DBInstance": ("monitoring.rds.amazonaws.com", "rds.amazonaws.com"),
+    "AWS::S3::Bucket": ("s3.amazonaws.com",),
+    "AWS::SNS::Topic": ("sns.amazonaws.com",),
+}
+"""To whom a change of a resource that exists passes the role that its owner gave it: every type that may be changed in
+place and whose update needs iam:PassRole."""
+
+_PASS_ROLE, _LINK_ROLE = "iam:PassRole", "iam:CreateServiceLinkedRole"
 _STACK = "arn:${AWS::Partition}:cloudformation:*:${AWS::AccountId}:stack/passmuster-*"
 _MADE = ("role", "policy", "instance-profile")
-_ANY_STACK = (
-    "cloudformation:DescribeStackResources",
-    "cloudformation:DescribeStacks",
-    "cloudformation:DetectStackResourceDrift",
-    "cloudformation:GetTemplate",
-    "cloudformation:ListChangeSets",
-    "cloudformation:ListStacks",
+STACK_READS = (
+    "DescribeStackEvents",
+    "DescribeStackResources",
+    "DescribeStacks",
+    "DetectStackResourceDrift",
+    "GetTemplate",
+    "ListChangeSets",
 )
-"""Reads of stacks whoever made them: who owns a resource, and whether its stack may be updated."""
-_OWN_STACKS = (
-    "cloudformation:CreateChangeSet",
-    "cloudformation:DeleteChangeSet",
-    "cloudformation:DeleteStack",
-    "cloudformation:DescribeChangeSet",
-    "cloudformation:DescribeStackEvents",
-    "cloudformation:DescribeStackResources",
-    "cloudformation:ExecuteChangeSet",
-    "cloudformation:GetTemplate",
-    "cloudformation:TagResource",
-    "cloudformation:UpdateTerminationProtection",
-)
+"""Reads of stacks, whoever made them: who owns a resource, whether its stack may be updated, why an update failed."""
+
+STACK_CHANGES = ("CreateChangeSet", "DeleteChangeSet", "DescribeChangeSet", "ExecuteChangeSet")
+"""What a change set takes, of a stack of ours or of an owner's."""
+
+DELETE_STACK = "DeleteStack"
+"""What only stacks of ours meet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +83,13 @@ def handlers() -> Mapping[str, tuple[str, ...]]:
     return {name: tuple(actions) for name, actions in json.loads(text).items()}
 
 
+@cache
+def readers() -> Mapping[str, tuple[str, ...]]:
+    """The actions by which Cloud Control reads a resource, for each type that may be adopted."""
+    text = (files(__package__) / "readers.json").read_text(encoding="utf-8")
+    return {name: tuple(actions) for name, actions in json.loads(text).items()}
+
+
 def types_of(definitions: Iterable[Definition]) -> tuple[str, ...]:
     """The resource types in the templates of these remediations and of what they change in place, sorted."""
     found: set[str] = set()
@@ -92,8 +108,7 @@ def step_actions(definitions: Iterable[Definition]) -> tuple[str, ...]:
         (operation.service, operation.operation, operation.actions)
         for definition in definitions
         for step in definition.api
-        for operation in (step.read, step.change, step.undo, step.undo_absent)
-        if operation is not None
+        for operation in step.operations
     }
     calls = [Call(service, name, actions=given) for service, name, given in operations]
     return tuple(sorted({action for call in calls for action in actions(call)}))
@@ -111,15 +126,9 @@ def remediation_statements(definitions: Iterable[Definition], *, owner_stacks: b
     made = sorted({a for name in types_of(definitions) for a in known.get(name, ())} - NEVER)
     through = {"ForAnyValue:StringEquals": {"aws:CalledVia": ["cloudformation.amazonaws.com"]}}
     names = [{"Fn::Sub": f"arn:${{AWS::Partition}}:iam::${{AWS::AccountId}}:{kind}/passmuster-*"} for kind in _MADE]
-    linked = {"Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:role/aws-service-role/*"}
     statements: list[dict[str, Any]] = [
-        {"Sid": "OwnStacks", "Effect": "Allow", "Action": list(_OWN_STACKS), "Resource": {"Fn::Sub": _STACK}},
-        {
-            "Sid": "FindStacks",
-            "Effect": "Allow",
-            "Action": list(_ANY_STACK),
-            "Resource": "*",
-        },
+        _of_stacks("OwnStacks", (*STACK_CHANGES, DELETE_STACK, "TagResource"), {"Fn::Sub": _STACK}),
+        _of_stacks("FindStacks", STACK_READS, "*"),
         *_in_place(definitions, owner_stacks=owner_stacks),
         {
             "Sid": "NeverOurselves",
@@ -134,12 +143,12 @@ def remediation_statements(definitions: Iterable[Definition], *, owner_stacks: b
     plain = together("Make", [a for a in made if not a.startswith("iam:")])
     statements.extend({**statement, "Condition": through} for statement in plain)
     identity = [a for a in made if a.startswith("iam:")]
-    service_linked = [a for a in identity if a == "iam:CreateServiceLinkedRole"]
-    own = [a for a in identity if a not in service_linked]
+    own = [a for a in identity if a != _LINK_ROLE]
     if own:
         statements.append({"Sid": "MakeIam", "Effect": "Allow", "Action": own, "Resource": names, "Condition": through})
-    if service_linked:
-        statements.append({"Sid": "MakeServiceLinked", "Effect": "Allow", "Action": service_linked, "Resource": linked})
+    if _LINK_ROLE in identity or _LINK_ROLE in step_actions(definitions):
+        linked = {"Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:role/aws-service-role/*"}
+        statements.append({"Sid": "MakeServiceLinked", "Effect": "Allow", "Action": [_LINK_ROLE], "Resource": linked})
     return statements
 
 
@@ -147,32 +156,48 @@ def _in_place(definitions: Sequence[Definition], *, owner_stacks: bool) -> Itera
     """What changes to resources that exist need beside stacks of our own."""
     adopted = sorted({d.desired.type for d in definitions if d.desired is not None} & set(ADOPTABLE))
     if adopted:
-        read = {action for name in adopted for action in handlers().get(name, ()) if _reads(action)}
+        read = {action for name in adopted for action in readers()[name]}
         yield {"Sid": "ReadModels", "Effect": "Allow", "Action": "cloudformation:GetResource", "Resource": "*"}
         yield from together("Model", sorted(read))
-    yield from together("Step", sorted(step_actions(definitions)))
+    yield from together("Step", sorted(set(step_actions(definitions)) - {_PASS_ROLE, _LINK_ROLE}))
+    if passed_to := _passed_to(definitions, owner_stacks=owner_stacks):
+        roles = {"Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:role/*"}
+        to = {"StringEquals": {"iam:PassedToService": passed_to}}
+        yield {"Sid": "FindRole", "Effect": "Allow", "Action": ["iam:GetRole"], "Resource": roles}
+        yield {"Sid": "PassRole", "Effect": "Allow", "Action": [_PASS_ROLE], "Resource": roles, "Condition": to}
     if owner_stacks:
-        updates = ("CreateChangeSet", "DeleteChangeSet", "DescribeChangeSet", "ExecuteChangeSet")
         everything = {"Fn::Sub": "arn:${AWS::Partition}:cloudformation:*:${AWS::AccountId}:stack/*"}
-        named = [f"cloudformation:{name}" for name in updates]
-        yield {"Sid": "OwnerStacks", "Effect": "Allow", "Action": named, "Resource": everything}
+        yield _of_stacks("OwnerStacks", STACK_CHANGES, everything)
 
 
-def _reads(action: str) -> bool:
-    return action.partition(":")[2].startswith(("Describe", "Get", "List"))
+def _of_stacks(sid: str, operations: Sequence[str], resource: str | Mapping[str, str]) -> dict[str, Any]:
+    """A statement that allows operations of CloudFormation."""
+    actions = [f"cloudformation:{name}" for name in operations]
+    return {"Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resource}
+
+
+def _passed_to(definitions: Iterable[Definition], *, owner_stacks: bool) -> list[str]:
+    """The services to which roles that others made are passed: by API steps that say so, and with the updates of what
+    is adopted or, where that is asked for, of the owner's stack."""
+    passing = {
+        d.desired.type
+        for d in definitions
+        if d.desired is not None and (owner_stacks or d.desired.type in ADOPTABLE or _PASS_ROLE in step_actions([d]))
+    }
+    return sorted({service for name in passing for service in PASSED_TO.get(name, ())})
 
 
 def role_template(calls: Iterable[Call], definitions: Iterable[Definition], wanted: Wanted) -> dict[str, Any]:
     """The CloudFormation template of the roles: TrustedPrincipal and ExternalId are its parameters."""
-    resources: dict[str, Any] = _role("Inspection", INSPECTION, policies(calls), 3600)
+    resources: dict[str, Any] = _role("Inspection", INSPECTION, policies(calls))
     outputs = {"RoleArn": _arn("Inspection", "roleArn of the AWSAccount")}
     if wanted.remediation:
         statements = remediation_statements(definitions, owner_stacks=wanted.owner_stacks)
-        resources |= _role("Remediation", REMEDIATION, parts(statements), 3600)
+        resources |= _role("Remediation", REMEDIATION, parts(statements))
         outputs["RemediationRoleArn"] = _arn("Remediation", "remediationRoleArn of the AWSAccount")
     if wanted.evidence:
         write = {"Sid": "Write", "Effect": "Allow", "Action": "s3:PutObject", "Resource": wanted.evidence}
-        resources |= _role("Evidence", EVIDENCE, parts([write]), 3600)
+        resources |= _role("Evidence", EVIDENCE, parts([write]))
         outputs["EvidenceRoleArn"] = _arn("Evidence", "evidence.roleArn of the AWSAccount")
     too_many = [
         name
@@ -238,7 +263,7 @@ _PARAMETERS: dict[str, Any] = {
 }
 
 
-def _role(logical_id: str, name: str, documents: Iterable[Mapping[str, Any]], duration: int) -> dict[str, Any]:
+def _role(logical_id: str, name: str, documents: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     managed = {
         f"{logical_id}Policy{number}": {
             "Type": "AWS::IAM::ManagedPolicy",
@@ -260,7 +285,7 @@ def _role(logical_id: str, name: str, documents: Iterable[Mapping[str, Any]], du
         "Properties": {
             "RoleName": name,
             "Description": f"Passmuster assumes it for its {logical_id.lower()} of this account.",
-            "MaxSessionDuration": duration,
+            "MaxSessionDuration": 3600,
             "AssumeRolePolicyDocument": {"Version": "2012-10-17", "Statement": [trust]},
             "ManagedPolicyArns": [{"Ref": one} for one in managed],
         },

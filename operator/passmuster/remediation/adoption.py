@@ -12,6 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from passmuster.inventory.call import Call
+from passmuster.inventory.operations.dynamodb import TABLE
+from passmuster.inventory.snapshot import Snapshot, Unread, View
+
 LOGICAL_ID = "Adopted"
 """The one resource of such a stack."""
 
@@ -55,6 +59,31 @@ def refusal(kind: str, model: Mapping[str, Any]) -> str | None:
     if any(isinstance(action, Mapping) and "AuthenticateOidcConfig" in action for action in actions):
         return "an action authenticates with a client secret, which AWS does not tell"
     return None
+
+
+CALLS: Mapping[str, Call] = {"AWS::DynamoDB::Table": TABLE}
+"""What must have been read, by type, to tell before anything is proposed which resources stay out."""
+
+
+class AdoptionUnread(Exception):
+    """Whether a resource may be adopted could not be read; the message names what was refused."""
+
+
+def stays_out(snapshot: Snapshot, region: str, kind: str, identifier: str) -> bool:
+    """Whether a resource of a type on the list is known to stay out, so that another way is proposed.
+
+    Raises AdoptionUnread.
+    """
+    if kind not in CALLS:
+        return False
+    view = View(snapshot, (CALLS[kind],), region if region in snapshot.regions else None)
+    try:
+        for table in view.rows(CALLS[kind]):
+            if table["TableName"] == identifier:
+                return bool(table.get("BillingMode") != "PAY_PER_REQUEST")
+    except Unread as unread:
+        raise AdoptionUnread(f"whether {identifier} may be adopted could not be read: {unread}") from unread
+    return False
 
 
 def described(kind: str, model: Mapping[str, Any]) -> dict[str, Any]:

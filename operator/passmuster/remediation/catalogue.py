@@ -17,7 +17,7 @@ import passmuster
 from passmuster.inventory.call import Call
 from passmuster.model.errors import Unavailable
 from passmuster.model.parameter import Kind, Parameter, Stricter
-from passmuster.remediation import admission, ownership
+from passmuster.remediation import admission, adoption, ownership
 from passmuster.remediation.definition import OF_PORTS, Definition, InvalidRemediation
 from passmuster.remediation.reading import parse
 
@@ -61,16 +61,17 @@ class Remediations:
         offered = [one for one in self if judged & set(one.fixes)]
         owners = ownership.CALLS if any(one.in_place for one in offered) else ()
         asks = {s.partition(".")[0] for one in offered for filling in one.parameters.values() for s in filling.sources}
-        return (*owners, *(admission.CALLS if asks & set(OF_PORTS) else ()))
+        kinds = dict.fromkeys(one.desired.type for one in offered if one.desired is not None)
+        staying_out = tuple(adoption.CALLS[kind] for kind in kinds if kind in adoption.CALLS)
+        return (*owners, *staying_out, *(admission.CALLS if asks & set(OF_PORTS) else ()))
 
     def operations(self) -> dict[str, frozenset[str]]:
         """The operations that the API steps of all remediations declare, by service."""
         found: dict[str, set[str]] = {}
         for one in self:
             for step in one.api:
-                for operation in (step.read, step.change, step.undo, step.undo_absent):
-                    if operation is not None:
-                        found.setdefault(operation.service, set()).add(operation.operation)
+                for operation in step.operations:
+                    found.setdefault(operation.service, set()).add(operation.operation)
         return {service: frozenset(names) for service, names in found.items()}
 
     def inputs(self) -> tuple[Parameter, ...]:
@@ -104,7 +105,7 @@ def read(folder: Traversable) -> Remediations:
         for entry in sorted((e for e in phase.iterdir() if e.is_dir() and any(e.iterdir())), key=lambda e: e.name):
             where = f"{phase.name}/{entry.name}"
             definition = _folder(entry, where)
-            if definition.name != entry.name or phase.name != f"{definition.phase.order}-{definition.phase.lower()}":
+            if definition.name != entry.name or phase.name != definition.phase.folder:
                 raise InvalidRemediation(f"{where}: the folder does not agree with the name and phase inside")
             members.append(definition)
     return Remediations(members)

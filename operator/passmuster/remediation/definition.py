@@ -138,6 +138,12 @@ class ApiStep:
     undo_absent: Operation | None = None
     ready: str | None = None
 
+    @property
+    def operations(self) -> tuple[Operation, ...]:
+        """Everything that the step may send: its read, its change and what takes that back."""
+        other = (self.undo_absent,) if self.undo_absent is not None else ()
+        return (self.read, self.change, self.undo, *other)
+
 
 @dataclass(frozen=True, slots=True)
 class Guide:
@@ -166,6 +172,7 @@ class Definition:
     CloudFormation takes back only where they stand in the template literally.
     `each` names a fact that lists several resources, each of which is changed by itself. `achieves` are facts: a
     finding that still fails and has them counts as done, for a link of a chain that makes no check pass by itself.
+    `leads_to` are checks that ask for more once the change is made, so that they fail until the next change is.
     """
 
     name: str
@@ -181,6 +188,7 @@ class Definition:
     each: str | None = None
     achieves: Mapping[str, str] = field(default_factory=dict)
     requires: tuple[str, ...] = ()
+    leads_to: tuple[str, ...] = ()
     inputs: tuple[Parameter, ...] = ()
     parameters: Mapping[str, Filling] = field(default_factory=dict)
     capabilities: tuple[str, ...] = ()

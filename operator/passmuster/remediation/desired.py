@@ -38,11 +38,6 @@ def put_back(present: Mapping[str, Any], prior: Mapping[str, Any]) -> dict[str, 
     return result
 
 
-def holds(present: Mapping[str, Any], wanted: Mapping[str, Any], keys: Mapping[str, str]) -> bool:
-    """Whether the properties are already as desired."""
-    return same(laid_over(present, wanted, keys), present)
-
-
 def same(one: Any, other: Any) -> bool:
     """Whether two values are equal as CloudFormation compares them: numbers and truth as text, lists in order."""
     if isinstance(one, Mapping) and isinstance(other, Mapping):

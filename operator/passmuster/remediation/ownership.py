@@ -21,6 +21,9 @@ CALLS = (TAGGED, TAGGED_GLOBAL, STACKS, STACK_RESOURCES)
 MARKERS_OF = "infrastructure-as-code"
 """The check whose parameter `terraformTags` says how the policy's Terraform marks what it owns."""
 
+RELEASED = ("DELETE_COMPLETE", "DELETE_SKIPPED")
+"""States of a resource that its stack holds no longer; one whose deletion failed is still the stack's."""
+
 _STACK_ID = "aws:cloudformation:stack-id"
 _LOGICAL_ID = "aws:cloudformation:logical-id"
 _TOOLS = {
@@ -77,6 +80,11 @@ def owner_of(
 
     `markers` are tags of which one marks a resource as Terraform's; a value may hold wildcards, an empty one is any.
     """
+    place = _region_of(arn)
+    if place and place not in snapshot.regions:
+        raise OwnerUnread(
+            f"who owns {physical_id} cannot be told: {place} is not among the regions of the policy and the account"
+        )
     view = View(snapshot, CALLS, region if region in snapshot.regions else None)
     try:
         found = _tags_of(view, arn)
@@ -115,8 +123,18 @@ def _tags_of(view: View, arn: str) -> Mapping[str, str]:
 
 
 def _lives(view: View, stack_id: str) -> bool:
-    """Whether the stack that a tag names is still there; a resource outlives the stack that retained it."""
-    return any(row["StackId"] == stack_id for row in view.rows(STACKS))
+    """Whether the stack that a tag names is still there; a resource outlives the stack that retained it.
+
+    A stack in a region whose stacks are not listed is believed to be.
+    """
+    listed = (view.region,) if view.region is not None else view.regions
+    return _region_of(stack_id) not in listed or any(row["StackId"] == stack_id for row in view.rows(STACKS))
+
+
+def _region_of(arn: str) -> str:
+    """The region in an ARN; empty where it has none."""
+    parts = arn.split(":", 4)
+    return parts[3] if len(parts) == 5 else ""
 
 
 def _is_of_type(view: View, found: Mapping[str, str], kind: str) -> bool:
@@ -134,7 +152,7 @@ def _is_of_type(view: View, found: Mapping[str, str], kind: str) -> bool:
 
 def _listed(rows: Iterable[Row], region: str, kind: str, ids: set[str]) -> Ownership | None:
     for row in rows:
-        gone = str(row.get("ResourceStatus", "")).startswith("DELETE_")
+        gone = row.get("ResourceStatus") in RELEASED
         if gone or row.region != region or row["ResourceType"] != kind or row.get("PhysicalResourceId") not in ids:
             continue
         stack_id = str(row.asked("StackName"))

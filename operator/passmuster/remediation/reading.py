@@ -42,7 +42,19 @@ IN_PLACE = "InPlace"
 
 ALWAYS = frozenset({"name", "title", "description", "phase", "fixes", "way", "target", "place", "risk", "undo", "cost"})
 ANY = frozenset(
-    {"facts", "each", "achieves", "requires", "inputs", "parameters", "interrupts", "settles", "waitsFor", "documents"}
+    {
+        "facts",
+        "each",
+        "achieves",
+        "requires",
+        "leadsTo",
+        "inputs",
+        "parameters",
+        "interrupts",
+        "settles",
+        "waitsFor",
+        "documents",
+    }
 )
 OF_WAY: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
     Way.ADDITIVE_STACK: (frozenset(), frozenset({"capabilities", "retains", "literals", "guide"})),
@@ -54,8 +66,9 @@ OF_WAY: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
 T = TypeVar("T")
 _DURATION = re.compile(r"^(\d+)([mhd])$")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
-_PARAMETER = re.compile(r"^[A-Z][A-Za-z0-9]*$")
-_OPERATION = re.compile(r"^[A-Z][A-Za-z0-9]*$")
+_NAME = re.compile(r"^[A-Z][A-Za-z0-9]*$")
+"""Names as AWS gives them to parameters and operations."""
+
 _READ = ("Describe", "Get", "List", "BatchGet")
 
 
@@ -99,6 +112,7 @@ class _Folder:
             each=self.document.get("each"),
             achieves={str(k): str(v) for k, v in self._mapping("achieves").items()},
             requires=self._texts("requires"),
+            leads_to=self._texts("leadsTo"),
             inputs=tuple(self._input(name, spec) for name, spec in self._mapping("inputs").items()),
             parameters={name: self._filling(name, spec) for name, spec in parameters.items()},
             capabilities=self._texts("capabilities"),
@@ -135,7 +149,7 @@ class _Folder:
             raise self._wrong("documents", f"it must list the other files of the folder, which are: {found}")
         if read.way is not Way.ADDITIVE_STACK:
             for name in read.parameters:
-                if not _PARAMETER.match(name):
+                if not _NAME.match(name):
                     raise self._wrong(f"parameters.{name}", "a name begins with a capital and holds letters and digits")
             known = {*STANDING_NAMES, *read.parameters}
             for key in ("resource", "guide", "terraform"):
@@ -196,7 +210,7 @@ class _Folder:
             {"service", "arguments", "actions"} | ({"absent"} if service is None else set()),
             key,
         )
-        if not _OPERATION.match(str(spec["operation"])):
+        if not _NAME.match(str(spec["operation"])):
             raise self._wrong(
                 f"{key}.operation", f"{spec['operation']!r} is no name of AWS, such as PutRetentionPolicy"
             )

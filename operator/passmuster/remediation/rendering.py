@@ -24,7 +24,7 @@ from passmuster.model.report import CheckResult, Report
 from passmuster.model.verdict import Status
 from passmuster.remediation import desired, template
 from passmuster.remediation.admission import AdmissionUnread, NotAdmitted, admits, demand_network, demand_reached
-from passmuster.remediation.adoption import ADOPTABLE
+from passmuster.remediation.adoption import ADOPTABLE, AdoptionUnread, stays_out
 from passmuster.remediation.definition import ApiStep, Definition, Desired, Filling, Operation, Place, Shape, Target
 from passmuster.remediation.ownership import MARKERS_OF, NOBODY, OwnerKind, Ownership, OwnerUnread, owner_of
 from passmuster.remediation.pricing import Cost, cost
@@ -136,7 +136,7 @@ def proposals(
     first = results.get(definition.fixes[0])
     if first is None or first.disabled or first.status is not Status.FAIL:
         return
-    failures = [f for f in first.failures if _wanted(definition, f)]
+    failures = [f for f in first.failures if _has_facts(definition.facts, f)]
     work = _Work(definition, report, snapshot, owner, inputs, parameters or {})
     if definition.each is not None:
         for value, finding in _each(definition.each, failures):
@@ -151,12 +151,8 @@ def proposals(
                 yield work.proposal(finding, finding.resource)
 
 
-def _wanted(definition: Definition, finding: Finding) -> bool:
-    """Whether the finding has every fact the definition asks for; `*` stands for any value."""
-    return _has_facts(definition.facts, finding)
-
-
 def _has_facts(wanted: Mapping[str, str], finding: Finding) -> bool:
+    """Whether the finding has every fact that is asked for; `*` stands for any value."""
     facts = finding.facts
     return all(facts.get(name) == value or (value == "*" and bool(facts.get(name))) for name, value in wanted.items())
 
@@ -196,10 +192,10 @@ class _Work:
             Place.FINDING: finding.region,
         }[definition.place]
         key = digest_of([owner.cluster, owner.policy_uid, report.account_id, region, definition.name, target])[7:17]
-        plain = re.sub(r"[^A-Za-z0-9-]+", "-", owner.policy)
-        values, blocked = self._values(finding, region, key)
-        known = {**self._standing(region, key), **values}
-        change = self._change(region, known, f"passmuster-{plain[:60]}-{definition.name}-{key}")
+        standing = self._standing(region, key)
+        values, blocked = self._values(finding, standing)
+        known = {**standing, **values}
+        change = self._change(region, known, f"passmuster-{standing['policy'][:60]}-{definition.name}-{key}")
         tags = {str(k): str(v) for k, v in sorted((self.inputs.get("tags") or {}).items())}
         texts = {name: said(value) for name, value in values.items()}
         price = cost(definition.cost, region, texts)
@@ -258,10 +254,10 @@ class _Work:
             "key": key,
         }
 
-    def _values(self, finding: Finding, region: str, key: str) -> tuple[dict[str, Any], Blocked | None]:
+    def _values(self, finding: Finding, standing: Mapping[str, Any]) -> tuple[dict[str, Any], Blocked | None]:
         """The parameters in their kinds, and what is in the way of the first that could not be filled."""
         checked = self.parameters.get(self.definition.fixes[0], {})
-        sources = _Sources(self.report, self.snapshot, self.inputs, checked, finding, self._standing(region, key))
+        sources = _Sources(self.report, self.snapshot, self.inputs, checked, finding, standing)
         values: dict[str, Any] = {}
         blocked: Blocked | None = None
         for parameter, filling in self.definition.parameters.items():
@@ -306,14 +302,18 @@ class _Work:
         markers = self.parameters.get(MARKERS_OF, {}).get("terraformTags") or {}
         try:
             owner = owner_of(self.snapshot, region, wanted.type, wanted.identifier, wanted.arn, markers)
-        except OwnerUnread as unread:
-            blocked = Blocked("OwnerUnread", f"{unread}; without it nothing is changed")
+            adopted = owner.name == stack  # by this very change
+            if adopted:
+                owner = NOBODY
+            suits = adopted or not stays_out(self.snapshot, region, wanted.type, wanted.identifier)
+        except (OwnerUnread, AdoptionUnread) as unread:
+            reason = "OwnerUnread" if isinstance(unread, OwnerUnread) else "FactMissing"
+            blocked = Blocked(reason, f"{unread}; without it nothing is changed")
             guide = self._instructions(known, "")
-            return _Change(Way.GUIDE, stack, (), owner=NOBODY, desired=wanted, instructions=guide, blocked=blocked)
-        if owner.name == stack:
-            owner = NOBODY  # adopted by this very change
+            told = None if isinstance(unread, OwnerUnread) else owner
+            return _Change(Way.GUIDE, stack, (), owner=told, desired=wanted, instructions=guide, blocked=blocked)
         api = tuple(_filled_step(step, known) for step in self.definition.api)
-        way = _way_of(owner, wanted.type, bool(api))
+        way = _way_of(owner, bool(api), adoptable=wanted.type in ADOPTABLE and suits)
         return _Change(
             way=way,
             stack=owner.name if way is Way.OWNER_STACK else stack,
@@ -378,14 +378,14 @@ class _Change:
     blocked: Blocked | None = None
 
 
-def _way_of(owner: Ownership, kind: str, has_api: bool) -> Way:
+def _way_of(owner: Ownership, has_api: bool, *, adoptable: bool) -> Way:
     match owner.kind:
         case OwnerKind.STACK:
             return Way.OWNER_STACK
         case OwnerKind.TOOL:
             return Way.PATCH
         case OwnerKind.NOBODY:
-            if kind in ADOPTABLE:
+            if adoptable:
                 return Way.ADOPTION
             return Way.API_STEP if has_api else Way.GUIDE
 
