@@ -37,7 +37,7 @@ lint: $(READY)  ## Formatting, lint rules and the layer table, without changing 
 types: $(READY)  ## mypy, strict
 	@$(PYTHON) -m mypy
 
-crds: $(READY)  ## Regenerate crds/, docs/metrics.md, docs/checks/, docs/remediations/ and the generated parts of docs/ and README.md
+crds: $(READY)  ## Regenerate crds/, what the chart has of it, rules and dashboards, and the generated pages and parts of documents
 	@$(PYTHON) .ci/generate.py
 
 docs: $(READY)  ## Build the documentation into dist/site/html; a link that leads nowhere fails
@@ -53,21 +53,21 @@ clean:  ## Remove the environment and every cache of this checkout
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist passmuster-report.html
 	find operator tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Without kube-apiserver and etcd, Prometheus and Alertmanager, or helm, the tests that need them are skipped, unless
-# PASSMUSTER_REQUIRE names apiserver, prometheus or helm.
+# $(call obtain,MODULE,NAME,WHAT IS NEEDED): fails only where PASSMUSTER_REQUIRE has the name.
+define obtain
+@$(PYTHON) -m passmuster.sandbox.$(1) || case ",$$PASSMUSTER_REQUIRE," in \
+  *,$(2),*) exit 1 ;; \
+  *) echo "Going on without: what needs $(3) is left out, and says so." ;; \
+esac
+endef
+
+# Without kube-apiserver and etcd, Prometheus and Alertmanager, helm, or a tool of second_opinions.py, the tests that
+# need them are skipped, unless PASSMUSTER_REQUIRE names apiserver, prometheus, helm or the tool.
 binaries: $(READY)
-	@$(PYTHON) -m passmuster.sandbox.binaries || case ",$$PASSMUSTER_REQUIRE," in \
-	  *,apiserver,*) exit 1 ;; \
-	  *) echo "Going on without: what needs an API server is left out, and says so." ;; \
-	esac
-	@$(PYTHON) -m passmuster.sandbox.prometheus_binaries || case ",$$PASSMUSTER_REQUIRE," in \
-	  *,prometheus,*) exit 1 ;; \
-	  *) echo "Going on without: what needs Prometheus is left out, and says so." ;; \
-	esac
-	@$(PYTHON) -m passmuster.sandbox.helm_binary || case ",$$PASSMUSTER_REQUIRE," in \
-	  *,helm,*) exit 1 ;; \
-	  *) echo "Going on without: what needs helm is left out, and says so." ;; \
-	esac
+	$(call obtain,binaries,apiserver,an API server)
+	$(call obtain,prometheus_binaries,prometheus,Prometheus)
+	$(call obtain,helm_binary,helm,helm)
+	@$(PYTHON) tests/second_opinions.py
 
 $(READY): pyproject.toml uv.lock .ci/setup
 	@.ci/setup

@@ -7,12 +7,11 @@ from collections.abc import Callable
 
 import pytest
 
-from apiserver import ApiServer, install
+from apiserver import ApiServer
 from passmuster.api.parameters import CheckFacts
 from passmuster.cli import offline
 from passmuster.model.parameter import Parameter
 from passmuster.remediation import catalogue as remediations
-from passmuster.sandbox.control_plane import ControlPlane
 
 
 @pytest.fixture(scope="session")
@@ -25,14 +24,6 @@ def facts() -> tuple[CheckFacts, ...]:
 def inputs() -> tuple[Parameter, ...]:
     """What the remediations ask for."""
     return remediations.load().inputs()
-
-
-@pytest.fixture(scope="session")
-def server(control_plane: ControlPlane) -> ApiServer:
-    """The API server with everything in `crds/`."""
-    server = ApiServer(control_plane)
-    install(server)
-    return server
 
 
 @pytest.fixture

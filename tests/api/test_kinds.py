@@ -5,22 +5,22 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from apiserver import DIGEST, OTHER_DIGEST, ApiServer, account, policy, remediation
+from apiserver import DIGEST, OTHER_DIGEST, ApiServer, account, attestation, policy, remediation, waiver
 from passmuster.api.account import AWSAccount
 from passmuster.api.approval import Action, Approval, approvers
 from passmuster.api.conditions import problems
-from passmuster.api.fields import LabelSelector
+from passmuster.api.fields import NEVER_OBSERVED, LabelSelector
 from passmuster.api.policy import Counts, LastInspection, ReadinessPolicy
 from passmuster.api.remediation import Remediation
 from passmuster.api.report import FindingResult, ReadinessReport, ReadinessReportStatus
 from passmuster.api.schema import KINDS
 from passmuster.model.verdict import Reason, Status
-from passmuster.sandbox import binaries
 from passmuster.sandbox.control_plane import OPERATOR, ControlPlane
 
 NOW = datetime(2026, 11, 21, 10, 0, 2, tzinfo=UTC)
@@ -318,7 +318,7 @@ def test_accounts_are_listed_with_what_is_wrong(server: ApiServer, named: Callab
 @pytest.mark.apiserver
 def test_nothing_of_a_status_is_pruned_but_nulls(server: ApiServer, filled: str) -> None:
     stored = server.get(report(filled, "shop-123456789012"))["status"]
-    assert stored == without_nulls(REPORT_STATUS)  # so a merge patch means null
+    assert stored == {"observedGeneration": NEVER_OBSERVED} | without_nulls(REPORT_STATUS)  # a merge patch means null
     read = ReadinessReportStatus.model_validate(stored)
     assert read.checks[0].findings[0].reason is None
     assert read.billed[0].rows == REPORT_STATUS["billed"][0]["rows"]
@@ -369,11 +369,28 @@ def test_the_server_writes_the_documented_defaults(server: ApiServer, namespace:
 
 
 @pytest.mark.apiserver
-def test_kubectl_explains_every_field(server: ApiServer, control_plane: ControlPlane) -> None:
-    programs = binaries.find()
-    if programs is None or programs.kubectl is None:
-        pytest.skip("no kubectl here")
-    command = [str(programs.kubectl), f"--kubeconfig={control_plane.kubeconfig()}", "explain"]
+def test_an_object_that_nobody_looked_at_says_so_whatever_its_manifest_says(server: ApiServer, namespace: str) -> None:
+    made = [
+        account(f"shop-{namespace}"),
+        policy(namespace, "new"),
+        report(namespace, "new-123456789012"),
+        waiver(namespace, "new"),
+        attestation(namespace, "new"),
+        remediation(namespace, "new-cloudtrail"),
+    ]
+    assert {manifest["kind"] for manifest in made} == {kind.definition.kind for kind in KINDS}
+    for manifest in made:
+        user = OPERATOR if manifest["kind"] == "Remediation" else "admin"
+        created = server.create({**manifest, "status": {"observedGeneration": 1, "conditions": []}}, user=user)
+        assert created.ok, created.message
+        assert server.get(manifest)["status"] == {"observedGeneration": NEVER_OBSERVED}
+        assert server.get(manifest)["metadata"]["generation"] == 1
+    server.delete(made[0])
+
+
+@pytest.mark.apiserver
+def test_kubectl_explains_every_field(server: ApiServer, control_plane: ControlPlane, kubectl_program: Path) -> None:
+    command = [str(kubectl_program), f"--kubeconfig={control_plane.kubeconfig()}", "explain"]
     for what, said in (
         ("rp.spec.remediation.mode", "Observe (the default) only reports"),
         ("rem.spec.approvals.by", "Your user name as the API server sees it"),

@@ -16,6 +16,7 @@ from passmuster.api.documents import written
 from passmuster.api.parameters import CheckFacts
 from passmuster.api.policy import ReadinessPolicy, WindowKind
 from passmuster.api.remediation import Remediation
+from passmuster.api.schema import Served
 from passmuster.model.errors import InvalidManifest
 from passmuster.model.parameter import Kind, Parameter, Stricter
 from passmuster.model.verdict import Mode, Phase
@@ -31,10 +32,10 @@ FACTS = (
 INPUTS = (Parameter("domain", Kind.STRING, None, Stricter.SAME, "The public name of the workload."),)
 HEAD = "apiVersion: passmuster.io/v1alpha1\nkind: ReadinessPolicy\nmetadata: {name: shop}\n"
 
-Load = Callable[[str], list[manifest.Loaded]]
+Load = Callable[[str], list[Served]]
 
 
-def load(text: str) -> list[manifest.Loaded]:
+def load(text: str) -> list[Served]:
     return manifest.load(text, FACTS, INPUTS, source="shop.yaml")
 
 
@@ -254,6 +255,25 @@ def test_an_account_belongs_to_no_namespace() -> None:
 )
 def test_more_ways_to_be_wrong(spec: str, said: str) -> None:
     assert any(said in line for line in error(f"{HEAD}spec: {spec}"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "at"),
+    [
+        (Kind.STRING, "([", "pattern"),
+        (Kind.STRINGS, ["^/audit", "*"], "pattern[1]"),
+        (Kind.STRING_MAP, {"Owner": "("}, "pattern.Owner"),
+    ],
+)
+def test_a_pattern_that_is_no_regular_expression_is_told(kind: Kind, value: object, at: str) -> None:
+    parameter = Parameter("pattern", kind, None, Stricter.SAME, "What counts.", expression=True)
+    facts = (CheckFacts("workload-logs-retained", parameters=(parameter,)),)
+    text = yaml.safe_dump(policy("shop", "shop", checks={"parameters": {"workload-logs-retained": {"pattern": value}}}))
+    with pytest.raises(InvalidManifest) as refused:
+        manifest.load(text, facts, INPUTS, source="shop.yaml")
+    (said,) = str(refused.value).splitlines()
+    assert f"spec.checks.parameters.workload-logs-retained.{at}: " in said
+    assert " is not a regular expression: " in said
 
 
 def test_a_text_that_is_too_long_is_told_the_limit() -> None:

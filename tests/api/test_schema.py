@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from apiserver import ApiServer, eventually
 from passmuster.api import schema
-from passmuster.api.fields import Declared, Slot
+from passmuster.api.fields import NEVER_OBSERVED, Declared, Slot
 from passmuster.api.parameters import CheckFacts, faults, property_of
 from passmuster.model.parameter import Kind, Parameter, Stricter
 
@@ -141,9 +141,11 @@ def test_what_may_be_null_is_in_a_status_and_no_enumeration(everything: list[tup
     assert [path for path, node in nullable if "enum" in node] == []
 
 
-def test_defaults_are_plain_and_only_in_specs(everything: list[tuple[str, Schema]]) -> None:
+def test_defaults_are_plain_and_in_specs_but_for_what_nobody_observed(everything: list[tuple[str, Schema]]) -> None:
     defaults = {path: node["default"] for path, node in everything if "default" in node}
-    assert [path for path in defaults if ".status" in path] == []
+    unobserved = {path: value for path, value in defaults.items() if ".status" in path}
+    every = [kind.definition.kind for kind in schema.KINDS]
+    assert unobserved == {f"{kind}.status": {"observedGeneration": NEVER_OBSERVED} for kind in every}
     assert [path for path, value in defaults.items() if value in (None, []) or "null" in json.dumps(value)] == []
     assert defaults["ReadinessPolicy.spec.interval"] == "1h"
     assert defaults["ReadinessPolicy.spec.remediation"] == {}

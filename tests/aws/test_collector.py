@@ -261,7 +261,7 @@ def test_nothing_fans_out_from_a_gap() -> None:
     assert [gap.call for gap in unread.value.gaps] == [QUEUES]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.dictionaries(st.text("abcdef", min_size=1, max_size=4), st.booleans(), max_size=12))
 def test_what_was_read_is_seen_and_what_was_not_is_a_gap(queues: Mapping[str, bool]) -> None:
     def attributes(request: Request) -> Any:
@@ -322,6 +322,14 @@ def test_a_hint_reads_the_calls_of_its_service_again_and_no_others() -> None:
     transport = Script(answers)
     run([QUEUE, CLUSTER], transport, first, at=timedelta(minutes=1), hinted=frozenset({"sqs"}))
     assert transport.counted == {"ListQueues": 1, "GetQueueAttributes": 1}
+
+
+def test_a_hint_that_names_a_call_leaves_the_rest_of_its_service() -> None:
+    answers = {"ListQueues": {"QueueUrls": ["q"]}}
+    first = run([QUEUE], Script(answers)).snapshot
+    transport = Script({"ListQueues": {"QueueUrls": ["q", "r"]}})
+    run([QUEUE], transport, first, at=timedelta(minutes=1), hinted=frozenset({"sqs:ListQueues"}))
+    assert transport.counted == {"ListQueues": 1, "GetQueueAttributes": 1}, "of the new queue alone"
 
 
 def test_a_row_is_asked_about_again_when_it_changed_and_a_new_one_at_once() -> None:

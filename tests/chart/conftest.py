@@ -14,7 +14,6 @@ import pytest
 
 from apiserver import ApiServer
 from chart.rendering import CHART, HOME, IMAGE, merged
-from passmuster.sandbox import binaries
 from passmuster.sandbox.control_plane import ControlPlane
 
 AUDIT_POLICY = """\
@@ -82,17 +81,11 @@ class Cluster:
 
 
 @pytest.fixture(scope="module")
-def cluster(helm_program: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def cluster(helm_program: Path, kubectl_program: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """An empty cluster of the module's own, because helm takes no objects that others made; every request is logged."""
-    found = binaries.find()
-    if found is None or found.kubectl is None:
-        sentence = "no kube-apiserver, etcd and kubectl here: `python -m passmuster.sandbox.binaries` gets them once"
-        if "apiserver" in os.environ.get("PASSMUSTER_REQUIRE", "").split(","):
-            pytest.fail(sentence, pytrace=False)
-        pytest.skip(sentence)
     folder = tmp_path_factory.mktemp("cluster")
     policy, log = folder / "audit-policy.yaml", folder / "audit.log"
     policy.write_text(AUDIT_POLICY)
     flags = (f"--audit-policy-file={policy}", f"--audit-log-path={log}", "--audit-log-mode=blocking-strict")
     with ControlPlane(users={"alice": ["system:authenticated"]}, arguments=flags) as plane:
-        yield Cluster(plane, ApiServer(plane), helm_program, found.kubectl, folder, log)
+        yield Cluster(plane, ApiServer(plane), helm_program, kubectl_program, folder, log)

@@ -36,7 +36,9 @@ MATRIX: Mapping[str, Mapping[str, Any]] = {
     },
     "by others": {"crds": {"install": False}, "admission": {"install": False}, "rbac": {"install": False}},
     "not kept, not aggregated": {"crds": {"keep": False}, "rbac": {"aggregate": False}},
-    "two namespaces": {"operator": {"namespaces": ["shop", "pay"], "workers": 8, "requestsPerSecond": 2.5}},
+    "two namespaces": {
+        "operator": {"namespaces": ["shop", "pay"], "workers": 8, "requestsPerSecond": 2.5, "leaseDuration": 20}
+    },
     "a proxy": {
         "operator": {"extraEnv": [{"name": "HTTPS_PROXY", "value": "http://proxy.example.com:3128"}]},
         "networkPolicy": {

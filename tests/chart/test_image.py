@@ -20,6 +20,7 @@ import pytest
 from chart.rendering import ROOT
 from passmuster import __version__
 from passmuster.sandbox.binaries import fresh_folder, writable_cache
+from required import do_without
 
 DOCKERFILE = ROOT / "Dockerfile"
 STAND_IN = "base-image-bookworm"
@@ -37,12 +38,6 @@ user=$1 environment=$2; shift 2
 exec chroot --userspec="$user" "$0" /usr/bin/env -i $environment "$@"
 """
 """Runs a command in a root file system as a container runtime would with a read-only root and /tmp as an emptyDir."""
-
-
-def _do_without(sentence: str) -> None:
-    if "image" in os.environ.get("PASSMUSTER_REQUIRE", "").split(","):
-        pytest.fail(sentence, pytrace=False)
-    pytest.skip(sentence)
 
 
 @dataclass(frozen=True)
@@ -92,11 +87,13 @@ def buildah(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Buildah]:
     """buildah, ready to build without a container runtime."""
     missing = [name for name in ("buildah", "unshare", "chroot") if shutil.which(name) is None]
     if missing or os.geteuid() != 0:
-        _do_without(f"the image needs root and {', '.join(missing) or 'buildah'}: apt-get install buildah mmdebstrap")
+        do_without(
+            "image", f"the image needs root and {', '.join(missing) or 'buildah'}: apt-get install buildah mmdebstrap"
+        )
     made = Buildah(tmp_path_factory.mktemp("containers"))
     tried = made.run("from", "scratch")
     if tried.returncode != 0:
-        _do_without(f"buildah cannot make a container here: {tried.stderr.strip()[-300:]}")
+        do_without("image", f"buildah cannot make a container here: {tried.stderr.strip()[-300:]}")
     yield made
     made.run("umount", "--all")
     made.run("rm", "--all")
@@ -134,7 +131,9 @@ def _debian() -> Path:
     if archive.is_file():
         return archive
     if shutil.which("mmdebstrap") is None:
-        _do_without("the base image cannot be pulled here, and there is no mmdebstrap to make its stand-in with")
+        do_without(
+            "image", "the base image cannot be pulled here, and there is no mmdebstrap to make its stand-in with"
+        )
     with fresh_folder(folder) as filling:
         options = ["--quiet", "--variant=minbase", f"--include={PACKAGES}"]
         done = subprocess.run(
@@ -145,7 +144,9 @@ def _debian() -> Path:
             timeout=900,
         )
         if done.returncode != 0:
-            _do_without(f"the base image cannot be pulled here, nor Debian's packages: {done.stderr.strip()[-300:]}")
+            do_without(
+                "image", f"the base image cannot be pulled here, nor Debian's packages: {done.stderr.strip()[-300:]}"
+            )
     return archive
 
 

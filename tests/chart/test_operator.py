@@ -24,9 +24,7 @@ from e2e.conftest import World, manifests
 from passmuster.api import rbac
 from passmuster.api.resource import FINALIZER
 from passmuster.sandbox.accounts import review
-from passmuster.sandbox.operator_process import OperatorProcess
 from passmuster.sandbox.simulated_aws import SimulatedAWS
-from passmuster.sandbox.story import base_environment
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.helm, pytest.mark.slow]
 
@@ -127,20 +125,11 @@ def world(cluster: Cluster, kubeconfig: Path) -> Iterator[World]:
                 process.stop()
 
 
-def start(world: World, kubeconfig: Path) -> OperatorProcess:
+def start(world: World, kubeconfig: Path) -> None:
     """One more process with the arguments of the chart's container that matter here."""
     token = world.folder / "token"
     token.write_text("watchword\n")
-    process = OperatorProcess(
-        kubeconfig=kubeconfig,
-        endpoint_url=world.aws.url,
-        environment={**base_environment(world.aws), "POD_NAMESPACE": HOME},
-        log=world.folder / f"operator-{len(world.operators)}.log",
-        arguments=("--requests-per-second", "500", "--alerts-token-file", str(token)),
-    )
-    process.start()
-    world.operators.append(process)
-    return process
+    world.start_operator("--alerts-token-file", str(token), kubeconfig=kubeconfig, POD_NAMESPACE=HOME)
 
 
 def uninstall(cluster: Cluster, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -186,7 +175,7 @@ def test_it_judges_waivers_takes_alerts_and_says_what_it_does_in_events(world: W
         assert answer.status == 202
     world.until(
         "the echo",
-        lambda: world.get("readinesspolicies", "shop")["status"].get("lastHandledReconcileAt", ""),
+        lambda: world.policy["status"].get("lastHandledReconcileAt", ""),
         lambda echo: echo.startswith("alert-"),
     )
     assert "reports" not in cluster.names("events", "-n", "shop")
@@ -202,11 +191,11 @@ def test_a_standby_takes_over(world: World, kubeconfig: Path) -> None:
 
 def test_a_policy_that_would_hang_without_the_operator_is_named_before_it_goes(world: World, cluster: Cluster) -> None:
     assert uninstall(cluster).returncode == 0
-    policy = world.get("readinesspolicies", "shop")
+    policy = world.policy
     assert world.server.patch(policy, {"spec": {"deletionPolicy": "Delete"}}).ok
     world.until(
         "the finalizer",
-        lambda: world.get("readinesspolicies", "shop")["metadata"].get("finalizers", []),
+        lambda: world.policy["metadata"].get("finalizers", []),
         lambda names: FINALIZER in names,
     )
     named = uninstall(cluster)
@@ -244,12 +233,12 @@ def test_every_right_that_the_chart_grants_is_used(world: World, cluster: Cluste
 def test_after_the_operator_is_gone_nothing_waits_for_it_any_more(world: World, cluster: Cluster) -> None:
     assert world.operator.stop() == 0
     cluster.uninstall()
-    policy = world.get("readinesspolicies", "shop")
+    policy = world.policy
     assert world.server.delete(policy).ok
-    assert world.get("readinesspolicies", "shop")["metadata"]["deletionTimestamp"]
+    assert world.policy["metadata"]["deletionTimestamp"]
     released = uninstall(cluster, "--yes")
     assert released.returncode == 0, released.stderr
-    assert world.get("readinesspolicies", "shop") == {}
+    assert world.policy == {}
     assert uninstall(cluster).returncode == 0
     stacks = world.aws.client("cloudformation", world.account.region).list_stacks()["StackSummaries"]
     assert any(s["StackName"].startswith("passmuster-") and s["StackStatus"] == "CREATE_COMPLETE" for s in stacks)

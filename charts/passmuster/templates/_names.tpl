@@ -21,7 +21,8 @@ app.kubernetes.io/component: operator
 
 {{/*
 Documents of a generated manifest, as the chart installs them.
-Arguments: root; file below manifests/; kinds (all where empty); keep: outlives the release; more: annotations.
+Arguments: root; file below manifests/; kinds (all where empty); keep: outlives the release; separate: roles that are not
+aggregated to those of Kubernetes.
 */}}
 {{- define "passmuster.shipped" -}}
 {{- $kinds := .kinds | default list }}

@@ -25,6 +25,7 @@ from passmuster.api.fields import (
     LabelSelector,
     NamespaceName,
     Observed,
+    ObservedGeneration,
     Reference,
     Region,
     RoleArn,
@@ -208,9 +209,7 @@ class AWSAccountSpec(Declared):
 class AWSAccountStatus(Observed):
     """What the operator knows about the account."""
 
-    observed_generation: Count | None = Field(
-        default=None, description="The metadata.generation that this status speaks of."
-    )
+    observed_generation: ObservedGeneration = None
     policies: Count | None = Field(default=None, description="How many ReadinessPolicies use the account.")
     conditions: Conditions = Field(default=[])
 

@@ -22,7 +22,7 @@ from passmuster.api.fields import (
     Slot,
     unchanged,
 )
-from passmuster.api.resource import AGE, Column, CustomResource, Definition
+from passmuster.api.resource import Column, CustomResource
 
 IMMUTABLE = unchanged(
     "an attestation stays as it was approved: delete it and create another",
@@ -69,20 +69,12 @@ class ReadinessAttestationSpec(Declared):
 class ReadinessAttestation(CustomResource):
     """People's answer to one check."""
 
-    definition: ClassVar = Definition(
-        kind="ReadinessAttestation",
-        plural="readinessattestations",
-        short="ra",
-        scope="Namespaced",
-        columns=(
-            *grant.COLUMNS,
-            AGE,
-            grant.ACCOUNT,
-            Column("Owner", ".spec.owner", "Who answers for it?", wide=True),
-            Column("Statement", ".spec.statement", "What is attested?", wide=True),
-            grant.MESSAGE,
-        ),
-        selectable=grant.SELECTABLE,
+    definition: ClassVar = grant.definition(
+        "ReadinessAttestation",
+        "readinessattestations",
+        "ra",
+        Column("Owner", ".spec.owner", "Who answers for it?", wide=True),
+        Column("Statement", ".spec.statement", "What is attested?", wide=True),
     )
     description: ClassVar = (
         "ReadinessAttestation is people's answer to a check that AWS cannot answer, with evidence and an end; "

@@ -40,7 +40,7 @@ class ConditionType(StrEnum):
     REMEDIATION_PENDING = "RemediationPending"
     """There is a remediation that could still be carried out."""
     DRIFTED = "Drifted"
-    """A stack of ours is no longer what it was made as."""
+    """What was applied is not as it was made: a finding fails again, or others changed or deleted its stack."""
     EVIDENCE_STORED = "EvidenceStored"
     """What the last inspection found lies in the account's evidence store; absent where the account names none."""
     APPROVAL_POLICY_MISSING = "ApprovalPolicyMissing"
@@ -215,7 +215,7 @@ class ConditionReason(StrEnum):
     UNDOING = "Undoing", "an approved undo is under way", Who.OPERATOR
     UNDONE = "Undone", "an approved undo took the change back", Who.NOBODY
     STACK_DRIFTED = "StackDrifted", "AWS reports that a stack of ours was changed by others", Who.TEAM
-    IN_PLACE = "InPlace", "every stack of ours is as it was made", Who.NOBODY
+    IN_PLACE = "InPlace", "what was applied is as it was made", Who.NOBODY
 
     # waivers and attestations
     IN_FORCE = "InForce", "the waiver or attestation is approved and counts", Who.NOBODY
@@ -265,6 +265,16 @@ Conditions = Annotated[
         json_schema_extra=list_type("map", "type"),
     ),
 ]
+
+
+def stored_conditions(status: Mapping[str, Any]) -> list[Condition]:
+    """The conditions of a status as it is stored."""
+    return [Condition.model_validate(condition) for condition in status.get("conditions") or ()]
+
+
+def conditions_document(conditions: Iterable[Condition]) -> list[dict[str, Any]]:
+    """The member `conditions` of a status."""
+    return [condition.model_dump(mode="json", by_alias=True) for condition in conditions]
 
 
 def get(conditions: Iterable[Condition], kind: ConditionType) -> Condition | None:

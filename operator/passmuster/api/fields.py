@@ -238,6 +238,19 @@ Percent = Annotated[float, Field(ge=0, le=100)]
 Dollars = Annotated[float, Field(ge=0, le=1_000_000_000)]
 Count = Annotated[int, Field(ge=0, le=2_147_483_647)]
 
+NEVER_OBSERVED = -1
+"""The observedGeneration of an object that the operator has not looked at yet."""
+
+ObservedGeneration = Annotated[
+    int | None,
+    Field(
+        ge=NEVER_OBSERVED,
+        le=2_147_483_647,
+        description="The metadata.generation that this status speaks of; -1 before the first look at the object.",
+    ),
+]
+"""Which generation a status speaks of."""
+
 
 def _cut(longest: int) -> BeforeValidator:
     """Cuts a longer text with an ellipsis, so that no status is refused for its length."""

@@ -10,8 +10,8 @@ from typing import Annotated
 from pydantic import Field
 
 from passmuster.api.conditions import Conditions
-from passmuster.api.fields import ATOMIC, Count, Observed, Sentence, Words
-from passmuster.api.resource import Column
+from passmuster.api.fields import ATOMIC, Count, Observed, ObservedGeneration, Sentence, Words
+from passmuster.api.resource import AGE, Column, Definition
 from passmuster.model.grant import Standing
 
 POLICY_REF = "The ReadinessPolicy in the same namespace that it is for."
@@ -27,9 +27,7 @@ class GrantSummary(Observed):
 class GrantStatus(Observed):
     """Whether it counts."""
 
-    observed_generation: Count | None = Field(
-        default=None, description="The metadata.generation that this status speaks of."
-    )
+    observed_generation: ObservedGeneration = None
     state: Standing | None = Field(
         default=None,
         description="InForce: it counts; AwaitingApproval, NotYet, Expired, NotAccepted or Unguarded: it does not.",
@@ -43,14 +41,24 @@ class GrantStatus(Observed):
     conditions: Conditions = Field(default=[])
 
 
-COLUMNS = (
-    Column("Policy", ".spec.policyRef.name", "Which policy is it for?"),
-    Column("Check", ".spec.check", "Which check does it speak of?"),
-    Column("State", ".status.state", "Does it count?"),
-    Column("Approved", ".status.summary.approved", "How many of the needed approvals are there?"),
-    Column("Expires", ".spec.expiresAt", "When does it end?"),
-    Column("Findings", ".status.findings", "How many findings does it change?", "integer"),
-)
-ACCOUNT = Column("Account", ".spec.accountRef.name", "Which account is it limited to?", wide=True)
-MESSAGE = Column("Message", ".status.message", "What does it say?", wide=True)
-SELECTABLE = (".spec.policyRef.name", ".spec.check", ".status.state")
+def definition(kind: str, plural: str, short: str, *said: Column) -> Definition:
+    """How a kind that grants something is served; `said` are the columns of what people say in it."""
+    return Definition(
+        kind=kind,
+        plural=plural,
+        short=short,
+        scope="Namespaced",
+        columns=(
+            Column("Policy", ".spec.policyRef.name", "Which policy is it for?"),
+            Column("Check", ".spec.check", "Which check does it speak of?"),
+            Column("State", ".status.state", "Does it count?"),
+            Column("Approved", ".status.summary.approved", "How many of the needed approvals are there?"),
+            Column("Expires", ".spec.expiresAt", "When does it end?"),
+            Column("Findings", ".status.findings", "How many findings does it change?", "integer"),
+            AGE,
+            Column("Account", ".spec.accountRef.name", "Which account is it limited to?", wide=True),
+            *said,
+            Column("Message", ".status.message", "What does it say?", wide=True),
+        ),
+        selectable=(".spec.policyRef.name", ".spec.check", ".status.state"),
+    )

@@ -22,23 +22,16 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from passmuster.api.account import AWSAccount
 from passmuster.api.attestation import ReadinessAttestation
 from passmuster.api.documents import Path, parse, written
 from passmuster.api.fields import Constraint, Declared, Slot
 from passmuster.api.parameters import CheckFacts, faults
-from passmuster.api.policy import ReadinessPolicy
-from passmuster.api.remediation import Remediation
-from passmuster.api.report import ReadinessReport
 from passmuster.api.resource import API_VERSION, GROUP, CustomResource
-from passmuster.api.schema import KINDS
-from passmuster.api.waiver import ReadinessWaiver
+from passmuster.api.schema import KINDS, Served
 from passmuster.model.errors import InvalidManifest
 from passmuster.model.parameter import Parameter
 
-Loaded = AWSAccount | ReadinessAttestation | ReadinessPolicy | ReadinessReport | ReadinessWaiver | Remediation
-
-_KINDS: Mapping[str, type[Loaded]] = {kind.definition.kind: kind for kind in KINDS}
+_KINDS: Mapping[str, type[Served]] = {kind.definition.kind: kind for kind in KINDS}
 _TOP = ("apiVersion", "kind", "metadata", "spec", "status")
 _METADATA = (
     "annotations",
@@ -70,14 +63,14 @@ class Problem:
 
 def load(
     text: str, facts: Sequence[CheckFacts], inputs: Sequence[Parameter], *, source: str = "manifest"
-) -> list[Loaded]:
+) -> list[Served]:
     """Our objects in a YAML or JSON text of one or more documents, in their order; `source` names it in errors.
 
     Raises InvalidManifest with one line per problem: source and line, document, field, what is wrong, what is allowed.
     """
     documents = list(parse(text, source))
     reader = _Reader(facts, inputs)
-    loaded: list[Loaded] = []
+    loaded: list[Served] = []
     lines: list[str] = []
     for document in documents:
         problems = [Problem(path, "the field is there twice") for path in document.repeated]
@@ -116,7 +109,7 @@ class _Reader:
     facts: Sequence[CheckFacts]
     inputs: Sequence[Parameter]
 
-    def read(self, value: Any) -> tuple[Loaded | None, list[Problem]]:
+    def read(self, value: Any) -> tuple[Served | None, list[Problem]]:
         """The object, or what is wrong with it; neither for an object that is not ours."""
         if not isinstance(value, Mapping):
             return None, [Problem((), f"{_shown(value)} is not an object: apiVersion, kind, metadata and spec")]

@@ -7,6 +7,7 @@ by side. The parameters themselves are declared by checks and by remediations.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -114,7 +115,7 @@ def _bounds(parameter: Parameter) -> JSONSchema:
 
 
 def faults(parameter: Parameter, value: Any) -> Iterator[Fault]:
-    """Everything that the schema of the parameter would refuse about a value."""
+    """Everything that the schema of the parameter would refuse about a value, and what is no regular expression."""
     match parameter.kind:
         case Kind.INTEGER | Kind.NUMBER:
             yield from _number(parameter, value)
@@ -152,6 +153,15 @@ def _text(parameter: Parameter, value: Any) -> Iterator[Fault]:
         yield Fault((), f"{_shown(value)} is not a text: put it in quotes")
     elif len(value) > parameter.max_length:
         yield Fault((), f"the text has {len(value)} characters, at most {parameter.max_length} are allowed")
+    elif parameter.expression:
+        yield from _expression(value)
+
+
+def _expression(value: str) -> Iterator[Fault]:
+    try:
+        re.compile(value)
+    except re.error as error:
+        yield Fault((), f"{_shown(value)} is not a regular expression: {error}")
 
 
 def _choice(parameter: Parameter, value: Any) -> Iterator[Fault]:

@@ -25,6 +25,7 @@ from passmuster.api.fields import (
     Elapsed,
     LabelSelector,
     Observed,
+    ObservedGeneration,
     OptionalCheckId,
     Percent,
     Reference,
@@ -361,9 +362,7 @@ class PolicySummary(Observed):
 class ReadinessPolicyStatus(Observed):
     """The short answer; of several accounts the worst."""
 
-    observed_generation: Count | None = Field(
-        default=None, description="The metadata.generation that this status speaks of."
-    )
+    observed_generation: ObservedGeneration = None
     last_handled_reconcile_at: Words | None = Field(
         default=None, description="The token of the last reconcile.passmuster.io/requestedAt that was handled."
     )

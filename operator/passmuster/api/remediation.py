@@ -12,8 +12,9 @@ Written by the engine; people write nothing but their own entry of `spec.approva
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -30,6 +31,7 @@ from passmuster.api.fields import (
     Id,
     Identifier,
     Observed,
+    ObservedGeneration,
     Percent,
     Reference,
     Region,
@@ -51,6 +53,10 @@ class Way(StrEnum):
     API_STEP = "ApiStep"
     PATCH = "Patch"
     GUIDE = "Guide"
+
+
+OWN_STACKS = frozenset({Way.ADDITIVE_STACK, Way.ADOPTION})
+"""Ways whose stack is ours to delete; that of an owner never is."""
 
 
 class Risk(StrEnum):
@@ -273,9 +279,7 @@ class HistoryEntry(Observed):
 class RemediationStatus(Observed):
     """Where the change stands."""
 
-    observed_generation: Count | None = Field(
-        default=None, description="The metadata.generation that this status speaks of."
-    )
+    observed_generation: ObservedGeneration = None
     state: State | None = Field(default=None, description="Where the change stands.")
     summary: RemediationSummary = Field(default=RemediationSummary(), description="Texts that kubectl get prints.")
     stack: StackState | None = Field(default=None, description="The CloudFormation stack of the change.")
@@ -330,3 +334,9 @@ class Remediation(CustomResource):
     kind: Literal["Remediation"] = "Remediation"
     spec: RemediationSpec
     status: RemediationStatus = RemediationStatus()
+
+
+def has_own_stack(body: Mapping[str, Any]) -> bool:
+    """Whether a stack of ours that was seen is still there, by a Remediation as the API server returned it."""
+    status = ((body.get("status") or {}).get("stack") or {}).get("status", "")
+    return body["spec"]["way"] in OWN_STACKS and status not in ("", "DELETE_COMPLETE")

@@ -22,6 +22,7 @@ from passmuster.api.fields import (
     Id,
     Identifier,
     Observed,
+    ObservedGeneration,
     Percent,
     Reference,
     Sentence,
@@ -288,9 +289,7 @@ class ReportSummary(Observed):
 class ReadinessReportStatus(Observed):
     """Everything that was found."""
 
-    observed_generation: Count | None = Field(
-        default=None, description="The metadata.generation that this status speaks of."
-    )
+    observed_generation: ObservedGeneration = None
     catalogue_version: Words | None = Field(default=None, description="Version of the catalogue of checks.")
     summary: ReportSummary = Field(default=ReportSummary(), description="Texts that kubectl get prints.")
     declared: Level | None = Field(default=None, description="The level that the policy declared.")

@@ -17,7 +17,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from passmuster.api import durations
 from passmuster.api.account import AWSAccount
 from passmuster.api.attestation import ReadinessAttestation
-from passmuster.api.fields import RULES, SLOT, Slot
+from passmuster.api.fields import NEVER_OBSERVED, RULES, SLOT, Slot
 from passmuster.api.parameters import CheckFacts, JSONSchema, properties_of
 from passmuster.api.policy import ReadinessPolicy
 from passmuster.api.remediation import Remediation
@@ -26,9 +26,10 @@ from passmuster.api.resource import CATEGORY, GROUP, VERSION, Column, CustomReso
 from passmuster.api.waiver import ReadinessWaiver
 from passmuster.model.parameter import Parameter
 
-KINDS: tuple[
-    type[AWSAccount | ReadinessAttestation | ReadinessPolicy | ReadinessReport | ReadinessWaiver | Remediation], ...
-] = (
+Served = AWSAccount | ReadinessAttestation | ReadinessPolicy | ReadinessReport | ReadinessWaiver | Remediation
+"""An object of ours."""
+
+KINDS: tuple[type[Served], ...] = (
     AWSAccount,
     ReadinessPolicy,
     ReadinessReport,
@@ -131,9 +132,16 @@ def _object(kind: type[CustomResource], slots: Mapping[Slot, JSONSchema]) -> JSO
             "kind": {"description": f"Always {kind.definition.kind}.", "type": "string"},
             "metadata": {"type": "object"},
             "spec": _Converter(definitions, slots, status=False).convert(properties["spec"]),
-            "status": _Converter(definitions, slots, status=True).convert(properties["status"]),
+            "status": _unobserved(_Converter(definitions, slots, status=True).convert(properties["status"])),
         },
     }
+
+
+def _unobserved(status: JSONSchema) -> JSONSchema:
+    """A status that the API server writes into an object without one: kstatus takes an object that does not say which
+    generation was observed for current."""
+    whole = {**status, "default": {"observedGeneration": NEVER_OBSERVED}}
+    return {keyword: whole[keyword] for keyword in _ORDER if keyword in whole}
 
 
 class _Generator(GenerateJsonSchema):
@@ -145,7 +153,7 @@ class _Generator(GenerateJsonSchema):
 
 @dataclass(frozen=True, slots=True)
 class _Converter:
-    """Turns one part of an object into a structural schema; a status has nullable fields and no defaults."""
+    """Turns one part of an object into a structural schema; a status has nullable fields and no defaults in it."""
 
     definitions: Mapping[str, JSONSchema]
     slots: Mapping[Slot, JSONSchema]

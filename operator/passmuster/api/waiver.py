@@ -13,7 +13,7 @@ from pydantic import Field
 from passmuster.api import grant
 from passmuster.api.approval import Signatures
 from passmuster.api.fields import SET, CheckId, Declared, Moment, Reference, unchanged
-from passmuster.api.resource import AGE, Column, CustomResource, Definition
+from passmuster.api.resource import Column, CustomResource
 
 IMMUTABLE = unchanged(
     "a waiver stays as it was approved: delete it and create another",
@@ -46,19 +46,11 @@ class ReadinessWaiverSpec(Declared):
 class ReadinessWaiver(CustomResource):
     """Accepted failures of one check."""
 
-    definition: ClassVar = Definition(
-        kind="ReadinessWaiver",
-        plural="readinesswaivers",
-        short="rw",
-        scope="Namespaced",
-        columns=(
-            *grant.COLUMNS,
-            AGE,
-            grant.ACCOUNT,
-            Column("Reason", ".spec.reason", "Why are the failures accepted?", wide=True),
-            grant.MESSAGE,
-        ),
-        selectable=grant.SELECTABLE,
+    definition: ClassVar = grant.definition(
+        "ReadinessWaiver",
+        "readinesswaivers",
+        "rw",
+        Column("Reason", ".spec.reason", "Why are the failures accepted?", wide=True),
     )
     description: ClassVar = (
         "ReadinessWaiver accepts failures of one check until a date, once it is approved: one approval, "

@@ -48,15 +48,12 @@ class Actor:
     ) -> dict[str, Any] | None:
         """The answer; None where the error's code and message mean that there is none. Raises ChangeFailed."""
         try:
-            return self._send(service, operation, arguments)
+            return self._send(service, operation, words, arguments)
         except ClientError as error:
             detail = error.response.get("Error", {})
             if absent(str(detail.get("Code")), str(detail.get("Message", ""))):
                 return None
             raise _failed(service, operation, words, error) from error
-        except BotoCoreError as error:
-            message = f"There was no answer to {service}:{operation}: {error}"
-            raise ChangeFailed(words.unreachable, message, retryable=True) from error
 
     def mutate(
         self, service: str, operation: str, words: Words, harmless: tuple[str, ...] = (), /, **arguments: Any
@@ -64,16 +61,13 @@ class Actor:
         """Sends what changes something; error codes that mean it was done already are harmless. Raises ChangeFailed."""
         self.gate()
         try:
-            self._send(service, operation, arguments)
+            self._send(service, operation, words, arguments)
         except ClientError as error:
             if error.response.get("Error", {}).get("Code") in harmless:
                 return
             raise _failed(service, operation, words, error) from error
-        except BotoCoreError as error:
-            message = f"There was no answer to {service}:{operation}: {error}"
-            raise ChangeFailed(words.unreachable, message, retryable=True) from error
 
-    def _send(self, service: str, operation: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    def _send(self, service: str, operation: str, words: Words, arguments: Mapping[str, Any]) -> dict[str, Any]:
         client = self.clients.client(service, self.region)
         outcome = "ok"
         try:
@@ -82,6 +76,9 @@ class Actor:
         except ClientError:
             outcome = "error"
             raise
+        except BotoCoreError as error:
+            message = f"There was no answer to {service}:{operation}: {error}"
+            raise ChangeFailed(words.unreachable, message, retryable=True) from error
         finally:
             self.observe(service, operation, outcome)
         return answer

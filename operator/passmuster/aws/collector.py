@@ -66,8 +66,8 @@ class NoObserver:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What one collection covers. `fresh` reads everything again but billed calls; `hinted` only these services; what
-    was read since `asked_at` already answers either."""
+    """What one collection covers. `fresh` reads everything again but billed calls; `hinted` only these services, and
+    these calls by name; what was read since `asked_at` already answers either."""
 
     account_id: str
     partition: str
@@ -399,7 +399,8 @@ class _Run:
         reading = self._previous.known(call, request)
         if reading is None or reading.gap is not None:
             return None
-        anew = not call.billed and (self._scope.fresh or call.service in self._scope.hinted)
+        hinted = not self._scope.hinted.isdisjoint((call.service, call.name))
+        anew = not call.billed and (self._scope.fresh or hinted)
         if anew and (self._scope.asked_at is None or reading.observed_at < self._scope.asked_at):
             return None
         return reading

@@ -16,8 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, 
 
 from passmuster.aws.clients import Clients
 from passmuster.aws.principal import Principal, acting_as
-from passmuster.aws.transport import BotoTransport, CallError
-from passmuster.inventory.call import Request
+from passmuster.aws.transport import CallError, read
 from passmuster.inventory.permissions import REGIONS_CALL
 from passmuster.model.account import CONTROL_REGIONS, Identity, Target, partition_of
 from passmuster.model.errors import AccountMismatch, AccountUnreachable, CredentialsRefused, UserError
@@ -64,17 +63,13 @@ class Identities:
 
     def regions(self, target: Target, principal: Principal) -> tuple[str, ...]:
         """Every region the account has enabled, sorted. Raises CredentialsRefused when it may not be asked."""
-        transport = BotoTransport(self._clients)
-        request = Request(REGIONS_CALL.service, REGIONS_CALL.operation, target.control_region)
         try:
-            with acting_as(principal, target.account_id):
-                pages = list(transport.pages(request))
+            rows = read(self._clients, principal, target.account_id, REGIONS_CALL, target.control_region)
         except CallError as error:
             message = (
                 f"the enabled regions could not be listed ({error.code}): name regions, or allow ec2:DescribeRegions"
             )
             raise CredentialsRefused(message) from error
-        rows = [row for page in pages for row in REGIONS_CALL.reduce(page)]
         return tuple(sorted(row["RegionName"] for row in rows if row.get("OptInStatus") != "not-opted-in"))
 
     def _obtain(self, target: Target) -> _Held:

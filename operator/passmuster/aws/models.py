@@ -18,6 +18,7 @@ from botocore.loaders import JSONFileLoader, Loader, create_loader
 from passmuster.inventory.call import Call, union
 from passmuster.inventory.permissions import IDENTITY_CALL, REGIONS_CALL
 from passmuster.remediation import catalogue as remediations
+from passmuster.remediation.access import DELETE_STACK, STACK_CHANGES, STACK_READS
 
 Operations = Mapping[str, frozenset[str]]
 """Operations by service."""
@@ -26,22 +27,8 @@ ASSUME_ROLE = ("sts", "AssumeRole")
 PUT_OBJECT = ("s3", "PutObject")
 """What `aws.evidence_bucket` sends."""
 
-STACK_OPERATIONS = frozenset(
-    {
-        "CreateChangeSet",
-        "DeleteChangeSet",
-        "DeleteStack",
-        "DescribeChangeSet",
-        "DescribeStackEvents",
-        "DescribeStackResources",
-        "DescribeStacks",
-        "DetectStackResourceDrift",
-        "ExecuteChangeSet",
-        "GetTemplate",
-        "ListChangeSets",
-    }
-)
-"""What `aws.stacks` sends to CloudFormation."""
+STACK_OPERATIONS = frozenset({*STACK_READS, *STACK_CHANGES, DELETE_STACK})
+"""What `aws.stacks` sends to CloudFormation, which is what the remediation role may send."""
 
 GET_RESOURCE = ("cloudcontrol", "GetResource")
 """What `aws.stacks` sends to Cloud Control."""

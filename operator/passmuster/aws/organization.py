@@ -7,15 +7,14 @@ from dataclasses import dataclass
 
 from passmuster.aws.clients import Clients
 from passmuster.aws.identity import Identities
-from passmuster.aws.principal import acting_as
-from passmuster.aws.transport import BotoTransport, CallError
-from passmuster.inventory.call import Call, Request
+from passmuster.aws.transport import CallError, read
+from passmuster.inventory.call import Call
+from passmuster.inventory.operations.organizations import ORGANIZATION
 from passmuster.model.account import Target
 from passmuster.model.errors import AccountUnreachable
 
 ACCOUNTS_CALL = Call("organizations", "ListAccounts", items="Accounts", keep=("Id", "Name", "Status", "State"))
-ORGANIZATION_CALL = Call("organizations", "DescribeOrganization", items="[Organization]", keep=("MasterAccountId",))
-CALLS = (ACCOUNTS_CALL, ORGANIZATION_CALL)
+CALLS = (ACCOUNTS_CALL, ORGANIZATION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +33,11 @@ def members(clients: Clients, identities: Identities, target: Target) -> tuple[M
     Raises CredentialsRefused, AccountMismatch or AccountUnreachable with what to do.
     """
     principal = identities.principal(target)
-    transport = BotoTransport(clients)
-    rows = {}
     try:
-        with acting_as(principal, target.account_id):
-            for call in (ORGANIZATION_CALL, ACCOUNTS_CALL):
-                pages = transport.pages(Request(call.service, call.operation, target.control_region))
-                rows[call] = [row for page in pages for row in call.reduce(page)]
+        (found,), accounts = (
+            read(clients, principal, target.account_id, call, target.control_region)
+            for call in (ORGANIZATION, ACCOUNTS_CALL)
+        )
     except CallError as error:
         if error.code == "AWSOrganizationsNotInUseException":
             raise AccountUnreachable(f"the account {target.account_id} is in no organization") from error
@@ -48,7 +45,7 @@ def members(clients: Clients, identities: Identities, target: Target) -> tuple[M
             f"the organization could not be listed ({error.code}): use credentials of its management account, or of a "
             "delegated administrator, that allow organizations:ListAccounts and organizations:DescribeOrganization"
         ) from error
-    manager = rows[ORGANIZATION_CALL][0].get("MasterAccountId")
+    manager = found["Organization"].get("MasterAccountId")
     return tuple(
         sorted(
             (
@@ -58,7 +55,7 @@ def members(clients: Clients, identities: Identities, target: Target) -> tuple[M
                     active=(row.get("State") or row.get("Status")) == "ACTIVE",
                     manages=row["Id"] == manager,
                 )
-                for row in rows[ACCOUNTS_CALL]
+                for row in accounts
             ),
             key=lambda member: member.account_id,
         )

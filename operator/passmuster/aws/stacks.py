@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from passmuster.aws.actor import Actor, Words
+from passmuster.remediation.ownership import RELEASED
 
 OWNED_BY_POLICY = "passmuster:policy-uid"
 OWNED_BY_CLUSTER = "passmuster:cluster-uid"
@@ -55,7 +56,6 @@ class Change:
     replacement: str
     scope: tuple[str, ...] = ()
     targets: tuple[tuple[str, str], ...] = ()
-    after: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,6 @@ class ChangeSet:
     reason: str
     changes: tuple[Change, ...]
     parameters: Mapping[str, str]
-    capabilities: tuple[str, ...]
     resolved: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -150,12 +149,7 @@ class Stacks:
         while True:
             more = {"NextToken": token} if token else {}
             answer = self._read(
-                "DescribeChangeSet",
-                absent="does not exist",
-                StackName=stack,
-                ChangeSetName=name,
-                IncludePropertyValues=True,
-                **more,
+                "DescribeChangeSet", absent="does not exist", StackName=stack, ChangeSetName=name, **more
             )
             if answer is None:
                 return None
@@ -174,12 +168,11 @@ class Stacks:
             reason=answer.get("StatusReason", ""),
             changes=tuple(changes),
             parameters={p["ParameterKey"]: p.get("ParameterValue", "") for p in parameters},
-            capabilities=tuple(answer.get("Capabilities", ())),
             resolved={p["ParameterKey"]: p["ResolvedValue"] for p in parameters if "ResolvedValue" in p},
         )
 
     def change_sets(self, stack: str) -> tuple[str, ...]:
-        """The names of the change sets that a stack has and nobody executed."""
+        """The names of the change sets of a stack that somebody may still execute, or that are being made."""
         names: list[str] = []
         token: str | None = None
         while True:
@@ -187,7 +180,7 @@ class Stacks:
             answer = self._read("ListChangeSets", absent="does not exist", StackName=stack, **more)
             if answer is None:
                 return ()
-            names += [one["ChangeSetName"] for one in answer.get("Summaries", [])]
+            names += [one["ChangeSetName"] for one in answer.get("Summaries", []) if _waits(one)]
             token = answer.get("NextToken")
             if not token:
                 return tuple(names)
@@ -211,12 +204,18 @@ class Stacks:
             and "cancelled" not in event["ResourceStatusReason"]
         )
 
+    def latest(self, stack_id: str) -> str:
+        """The token of the latest operation on a stack, by its newest event; "" where it had none."""
+        answer = self._read("DescribeStackEvents", absent="does not exist", StackName=stack_id)
+        newest: Mapping[str, Any] = next(iter(answer["StackEvents"]), {}) if answer is not None else {}
+        return str(newest.get("ClientRequestToken", ""))
+
     def holding(self, kind: str, physical_ids: Sequence[str]) -> Holding | None:
         """The stack that holds a resource of that type under one of these ids; None if no stack does."""
         for physical_id in dict.fromkeys(physical_ids):
             answer = self._read("DescribeStackResources", absent="does not exist", PhysicalResourceId=physical_id)
             for found in answer["StackResources"] if answer is not None else ():
-                gone = found.get("ResourceStatus", "").startswith("DELETE_")
+                gone = found.get("ResourceStatus") in RELEASED
                 if found["ResourceType"] == kind and found.get("PhysicalResourceId") == physical_id and not gone:
                     return Holding(found["StackName"], found["StackId"], found["LogicalResourceId"], kind)
         return None
@@ -297,6 +296,12 @@ class Stacks:
         self._actor.mutate("cloudformation", operation, WORDS, harmless, **arguments)
 
 
+def _waits(summary: Mapping[str, Any]) -> bool:
+    """Whether a change set is still to be executed: not one that failed, when it was made or executed."""
+    executable = summary.get("ExecutionStatus", "AVAILABLE") in ("AVAILABLE", "UNAVAILABLE")
+    return executable and summary.get("Status") != "FAILED"
+
+
 def _change(change: Mapping[str, Any]) -> Change:
     return Change(
         action=change["Action"],
@@ -305,7 +310,6 @@ def _change(change: Mapping[str, Any]) -> Change:
         replacement=change.get("Replacement", ""),
         scope=tuple(change.get("Scope", ())),
         targets=tuple(_targets(change.get("Details", ()))),
-        after=json.loads(change["AfterContext"]).get("Properties", {}) if change.get("AfterContext") else {},
     )
 
 

@@ -14,7 +14,8 @@ from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionEr
 from botocore.parsers import ResponseParserError
 
 from passmuster.aws.clients import Clients
-from passmuster.inventory.call import JSON, Request
+from passmuster.aws.principal import Principal, acting_as
+from passmuster.inventory.call import JSON, Call, Request
 from passmuster.model.verdict import Reason
 
 THROTTLED = frozenset(
@@ -142,6 +143,13 @@ class BotoTransport:
                 raise CallError(Reason.PARTIAL, "TokenLoop", "the same page token came twice")
             seen.add(mark)
             arguments = {**arguments, **following}
+
+
+def read(clients: Clients, principal: Principal, account_id: str, call: Call, region: str) -> list[Mapping[str, JSON]]:
+    """The rows of one call that is made by itself, outside of an inspection. Raises CallError."""
+    with acting_as(principal, account_id):
+        pages = BotoTransport(clients).pages(call.root_request(region))
+        return [row for page in pages for row in call.reduce(page)]
 
 
 @dataclass(frozen=True, slots=True)
