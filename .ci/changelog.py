@@ -41,10 +41,10 @@ def _entry(text: str) -> str:
     return "\n".join([f"- {lines[0]}", *(f"  {line}" if line else "" for line in lines[1:])])
 
 
-def _with(part: str, text: str) -> str:
-    """The changelog with a section above all earlier ones."""
+def _with(part: str, text: str, *, outdated: str = "") -> str:
+    """The changelog with a section above all earlier ones, and its head without the words that this makes untrue."""
     head, heading, earlier = text.partition("\n## ")
-    return head.replace(NONE_YET, "").rstrip() + "\n\n" + part + (f"\n{heading.lstrip()}{earlier}" if heading else "")
+    return head.replace(outdated, "").rstrip() + "\n\n" + part + (f"\n{heading.lstrip()}{earlier}" if heading else "")
 
 
 def with_unreleased(root: Path = ROOT) -> str:
@@ -52,8 +52,7 @@ def with_unreleased(root: Path = ROOT) -> str:
     text = (root / CHANGELOG).read_text(encoding="utf-8")
     if not fragments(root):
         return text
-    head, heading, earlier = text.partition("\n## ")
-    return head.rstrip() + "\n\n" + section("Unreleased", root) + (f"\n{heading.lstrip()}{earlier}" if heading else "")
+    return _with(section("Unreleased", root), text)
 
 
 def release(version: str, day: str, root: Path = ROOT) -> list[Path]:
@@ -67,7 +66,7 @@ def release(version: str, day: str, root: Path = ROOT) -> list[Path]:
     gathered = [path for paths in fragments(root).values() for path in paths]
     if not gathered:
         raise NotReleasable("there are no fragments in changelog.d: nothing that users notice has changed")
-    path.write_text(_with(section(f"{version} ({day})", root), text), encoding="utf-8")
+    path.write_text(_with(section(f"{version} ({day})", root), text, outdated=NONE_YET), encoding="utf-8")
     for one in gathered:
         one.unlink()
     return gathered

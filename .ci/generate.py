@@ -11,7 +11,7 @@ import importlib
 import json
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,7 +29,9 @@ from passmuster.metrics.contract import document
 from passmuster.observability import dashboards, rules, runbooks
 from passmuster.remediation import catalogue as remediations
 from passmuster.remediation.access import types_of
+from passmuster.remediation.adoption import ADOPTABLE
 from passmuster.report import pages, remediation_pages
+from passmuster.report.writing import table
 from passmuster.sandbox.emulation.stacks.schemas import schema_of
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -65,6 +67,7 @@ def expected() -> dict[Path, str]:
     written |= {DASHBOARDS / name: text for name, text in dashboards.files().items()}
     written |= {RUNBOOKS / f"{name}.md": text for name, text in runbooks.runbooks().items()}
     written[ROOT / "operator" / "passmuster" / "remediation" / "handlers.json"] = handlers()
+    written[ROOT / "operator" / "passmuster" / "remediation" / "readers.json"] = readers()
     for path in sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]):
         text = path.read_text(encoding="utf-8")
         if MARKED.search(text):
@@ -116,15 +119,22 @@ def handlers() -> str:
 
     Only those that IAM has: some schemas name a few that do not exist.
     """
-    found = {}
-    for name in types_of(remediations.load()):
-        schema = schema_of(name)
-        if schema is None:
-            raise SystemExit(f"CloudFormation has no type {name}, which a template of the catalogue uses")
-        verbs = schema.document.get("handlers", {}).values()
-        named = {_action(action) for verb in verbs for action in verb.get("permissions", ())}
-        found[name] = sorted(action for action in named if _exists(action))
+    found = {name: _permissions(name) for name in types_of(remediations.load())}
     return json.dumps(found, indent=1) + "\n"
+
+
+def readers() -> str:
+    """The actions of the handler that reads, for the types that may be adopted, by the same schemas."""
+    return json.dumps({name: _permissions(name, {"read"}) for name in sorted(ADOPTABLE)}, indent=1) + "\n"
+
+
+def _permissions(name: str, only: Collection[str] = ()) -> list[str]:
+    schema = schema_of(name)
+    if schema is None:
+        raise SystemExit(f"CloudFormation has no type {name}, which a template of the catalogue uses")
+    verbs = [verb for key, verb in schema.document.get("handlers", {}).items() if not only or key in only]
+    named = {_action(action) for verb in verbs for action in verb.get("permissions", ())}
+    return sorted(action for action in named if _exists(action))
 
 
 def _action(text: str) -> str:
@@ -149,9 +159,12 @@ def _iam_actions() -> Mapping[str, Any]:
     return known
 
 
-def stale() -> list[str]:
-    """The generated files that are not as they would be written now, and files beside them that nothing generates."""
-    wanted = expected()
+def stale(wanted: Mapping[Path, str] | None = None) -> list[str]:
+    """The generated files that are not as they would be written now, and files beside them that nothing generates.
+
+    `wanted` is what is expected, for who has it already.
+    """
+    wanted = expected() if wanted is None else wanted
     beside = [path for folder in OF_THE_CATALOGUE for path in (ROOT / folder).glob("*")]
     beside += [*RUNBOOKS.glob("*"), *DASHBOARDS.glob("*")]
     beside += [path for path in MANIFESTS.rglob("*") if path.is_file()]
@@ -164,9 +177,8 @@ def _filled(match: re.Match[str]) -> str:
     return match[1] + PARTS[match[2]](match[3]) + match[4]
 
 
-def _table(columns: Sequence[str], rows: Iterator[Sequence[str]]) -> str:
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    return "\n".join(table(header, rows)) + "\n"
 
 
 def reasons(_: str) -> str:
@@ -189,11 +201,12 @@ def reserved(_: str) -> str:
     return ", ".join(unused) + ".\n"
 
 
-def _said() -> set[str]:
+@cache
+def _said() -> frozenset[str]:
     """The reasons that the code names, by member or by word, outside of the list itself."""
     sources = (path for path in (ROOT / "operator").rglob("*.py") if path.name != "conditions.py")
     texts = [path.read_text(encoding="utf-8") for path in sources]
-    return {name for text in texts for found in _NAMED.findall(text) for name in found}
+    return frozenset(name for text in texts for found in _NAMED.findall(text) for name in found)
 
 
 def conditions(_: str) -> str:
@@ -302,7 +315,7 @@ def manual(_: str) -> str:
         rows = [(f"`{one.name.upper()}`", _help(one)) for one in arguments]
         rows += [(", ".join(f"`{flag}`" for flag in one.opts), _help(one)) for one in known if one not in arguments]
         if rows:
-            lines.append(_table(("argument or option", "what it says"), iter(rows)).rstrip())
+            lines.append("\n".join(table(("argument or option", "what it says"), rows)))
     return "\n\n".join(lines) + "\n"
 
 
@@ -320,10 +333,15 @@ def _help(parameter: Any) -> str:
 def fields(argument: str) -> str:
     """The fields of a kind's spec or status: `<!-- generated: fields AWSAccount spec -->`."""
     kind, part = argument.split()
-    facts, inputs = offline.facts(), remediations.load().inputs()
-    crd = next(c for c in schema.crds(facts, inputs) if c["spec"]["names"]["kind"] == kind)
-    whole = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"][part]
+    whole = _crds()[kind]["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"][part]
     return _table(("field", "type", "meaning"), _fields(whole, part))
+
+
+@cache
+def _crds() -> Mapping[str, Any]:
+    """The custom resource definitions by their kind."""
+    made = schema.crds(offline.facts(), remediations.load().inputs())
+    return {crd["spec"]["names"]["kind"]: crd for crd in made}
 
 
 def _fields(shape: Mapping[str, Any], path: str) -> Iterator[tuple[str, str, str]]:
@@ -373,14 +391,14 @@ PARTS: Mapping[str, Callable[[str], str]] = {
 
 def main() -> int:
     """Writes what is stale, or with --check only names it."""
-    changed = stale()
+    wanted = expected()
+    changed = stale(wanted)
     if "--check" in sys.argv[1:]:
         for name in changed:
             sys.stdout.write(f"{name} is not as it is generated now: make crds\n")
         if not changed:
             sys.stdout.write("Generated files are up to date.\n")
         return 1 if changed else 0
-    wanted = expected()
     for name in changed:
         path = ROOT / name
         if path in wanted:

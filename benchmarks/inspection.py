@@ -7,8 +7,9 @@ engine's clock is moved on by one interval between inspections, which is all tha
     warm         one interval later, with nothing changed
     warm, fresh  everything but billed calls read again, as `reconcile.passmuster.io/requestedAt` asks for
 
-Beside the cost it counts what must be zero: requests that no enabled check declares, and the same request twice. And it
-repeats inspections of one account, and inspects many accounts, to see what stays in memory.
+Beside the cost it counts what must be zero: requests that neither an enabled check nor the proposing of its fixes
+declares, and the same request twice. And it repeats inspections of one account, and inspects many accounts, to see what
+stays in memory.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import results
 from simulation import Facts, Simulation, Size
 
 LARGE = Size(buckets=200, queues=100, log_groups=500)
@@ -145,11 +147,11 @@ class Bench:
         return outcome, steps
 
     def undeclared(self) -> int:
-        """Requests whose operation no enabled check declares."""
-        from passmuster.checks.judge import distinct_calls
+        """Requests whose operation neither an enabled check nor the proposing of its fixes declares."""
+        from passmuster.engine.inspection import reads_of
         from passmuster.inventory.call import union
 
-        declared = {(c.service, c.operation) for c in union(distinct_calls(self.demand.enabled(self.catalogue)))}
+        declared = {(c.service, c.operation) for c in union(reads_of(self.demand.enabled(self.catalogue)))}
         return sum((request.service, request.operation) not in declared for request in self.sent)
 
     def unlooked(self, outcome: Any) -> dict[str, int]:
@@ -351,7 +353,7 @@ def markdown(found: Mapping[str, Any]) -> str:
     repeated, accounts = found["repeated"], found["accounts"]
     rows += [
         "",
-        f"- Requests that no enabled check declares: {_total(found, 'undeclared')}. "
+        f"- Requests that neither a check nor the proposing of its fixes declares: {_total(found, 'undeclared')}. "
         f"The same request twice: {_total(found, 'twice')}.",
         f"- {repeated['inspections']} inspections of one account: {repeated['kibPerInspection']:.1f} KiB more resident "
         "memory each.",
@@ -368,11 +370,10 @@ def _total(found: Mapping[str, Any], name: str) -> int:
 
 def main() -> int:
     """Measures, prints a table, writes JSON where asked."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = results.arguments(__doc__)
     parser.add_argument("--repeat", type=int, default=5, help="warm inspections of each kind; the median counts")
     parser.add_argument("--inspections", type=int, default=200, help="inspections of one account for memory")
     parser.add_argument("--accounts", type=int, default=400, help="accounts for memory")
-    parser.add_argument("--json", type=Path, help="where the numbers are written")
     parser.add_argument("--measure", choices=("one", "repeated", "accounts"), help=argparse.SUPPRESS)
     parser.add_argument("--number", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--facts", help=argparse.SUPPRESS)
@@ -382,9 +383,7 @@ def main() -> int:
         json.dump(measures[given.measure](Facts(**json.loads(given.facts)), given.number), sys.stdout)
         return 0
     found = run(given.accounts, given.inspections, given.repeat)
-    print(markdown(found))
-    if given.json is not None:
-        given.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    results.tell(found, markdown(found), given.json)
     return 0
 
 

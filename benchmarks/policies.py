@@ -14,8 +14,6 @@ Writes are counted by the API server, requests to AWS by the simulated AWS, CPU 
 
 from __future__ import annotations
 
-import argparse
-import json
 import re
 import subprocess
 import sys
@@ -29,9 +27,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import results
 from simulation import Facts, Simulation
 
-from passmuster.api.resource import REQUESTED_AT
+from passmuster.api.resource import API_VERSION, REQUESTED_AT
 from passmuster.kube.connection import request
 from passmuster.sandbox import binaries, story
 from passmuster.sandbox.control_plane import ADMIN, OPERATOR, ControlPlane
@@ -41,7 +40,7 @@ from passmuster.sandbox.operator_process import OperatorProcess
 PATIENCE = 900.0
 QUIET = 30.0
 RATE = "100000"
-BASE = "/apis/passmuster.io/v1alpha1"
+BASE = f"/apis/{API_VERSION}"
 LEVELS = ("Foundation", "Production", "Stable")
 _SAMPLE = re.compile(r"^apiserver_request_total\{(?P<labels>.*)\} (?P<value>\S+)$")
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
@@ -214,7 +213,7 @@ def place(number: int) -> str:
 def account(facts: Facts, number: int) -> dict[str, Any]:
     account_id = str(200_000_000_000 + number)
     return {
-        "apiVersion": "passmuster.io/v1alpha1",
+        "apiVersion": API_VERSION,
         "kind": "AWSAccount",
         "metadata": {"name": place(number)},
         "spec": {
@@ -230,7 +229,7 @@ def account(facts: Facts, number: int) -> dict[str, Any]:
 def policy(number: int, accounts: int) -> dict[str, Any]:
     where = place(number % accounts)
     return {
-        "apiVersion": "passmuster.io/v1alpha1",
+        "apiVersion": API_VERSION,
         "kind": "ReadinessPolicy",
         "metadata": {"name": f"policy-{number:05}", "namespace": where},
         "spec": {"accountRef": {"name": where}, "level": LEVELS[number % len(LEVELS)], "interval": "1h"},
@@ -354,16 +353,13 @@ def _row(label: str, phase: Mapping[str, Any], seconds: float) -> str:
 
 def main() -> int:
     """Measures, prints a table, writes JSON where asked."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = results.arguments(__doc__)
     parser.add_argument("--policies", type=int, default=1000)
     parser.add_argument("--accounts", type=int, default=50)
     parser.add_argument("--asked", type=int, default=100, help="policies that are annotated")
-    parser.add_argument("--json", type=Path, help="where the numbers are written")
     given = parser.parse_args()
     found = run(given.policies, given.accounts, given.asked)
-    print(markdown(found))
-    if given.json is not None:
-        given.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    results.tell(found, markdown(found), given.json)
     return 0
 
 

@@ -22,7 +22,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import Any, Self
 
@@ -118,7 +118,7 @@ def main() -> int:
     given = parser.parse_args()
     with ExitStack() as stack:
         facts, requests = _serve(Size(given.buckets, given.queues, given.log_groups), given.replicas, stack)
-        print(json.dumps({name: getattr(facts, name) for name in Facts.__slots__}), flush=True)
+        print(json.dumps(asdict(facts)), flush=True)
         for _ in sys.stdin:
             print(json.dumps(requests()), flush=True)
     return 0

@@ -224,7 +224,7 @@ def install(server: ApiServer) -> None:
         answer = server.apply(manifest, manager="install")
         assert answer.ok, f"{manifest['kind']} {manifest['metadata']['name']}: {answer.message}"
     assert eventually(lambda: _served(server)), "the kinds are not served"
-    assert eventually(lambda: _in_force(server)), "the admission policies are not in force"
+    assert eventually(lambda: in_force(server)), "the admission policies are not in force"
 
 
 def _served(server: ApiServer) -> bool:
@@ -232,7 +232,7 @@ def _served(server: ApiServer) -> bool:
     return all(server.call("GET", f"/apis/passmuster.io/v1alpha1/{kind}").ok for kind in kinds)
 
 
-def _in_force(server: ApiServer) -> bool:
+def in_force(server: ApiServer) -> bool:
     """The admin may not create a Remediation, the operator may, and the last editor of a policy is recorded."""
     probe = remediation("default", "probe")
     refused = server.create(probe, dry=True)

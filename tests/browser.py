@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
-import pytest
 import websocket
+
+from required import do_without
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
@@ -88,9 +89,7 @@ def chromium() -> Iterator[Page]:
     """A fresh Chromium with one tab, gone afterwards."""
     found = next((path for name in NAMES if (path := shutil.which(name))), None)
     if found is None:
-        if "browser" in os.environ.get("PASSMUSTER_REQUIRE", "").split(","):
-            pytest.fail("PASSMUSTER_REQUIRE names browser, and there is no Chromium on PATH")
-        pytest.skip("no Chromium on PATH; PASSMUSTER_REQUIRE=browser makes this a failure")
+        do_without("browser", "no Chromium on PATH; PASSMUSTER_REQUIRE=browser makes this a failure")
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         flags = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run")
         process = subprocess.Popen(
@@ -132,8 +131,5 @@ def axe() -> str:
     places += [folder / "node_modules" / "axe-core" / "axe.min.js" for folder in folders]
     found = next((path for path in places if path.is_file()), None)
     if found is None:
-        sentence = "axe-core is not here: npm install axe-core, and name its axe.min.js in PASSMUSTER_AXE"
-        if "browser" in os.environ.get("PASSMUSTER_REQUIRE", "").split(","):
-            pytest.fail(f"PASSMUSTER_REQUIRE names browser, and {sentence}")
-        pytest.skip(sentence)
+        do_without("browser", "axe-core is not here: npm install axe-core, and name its axe.min.js in PASSMUSTER_AXE")
     return found.read_text(encoding="utf-8")

@@ -17,6 +17,7 @@ from typing import Any
 
 import yaml
 
+from passmuster.assess.demand import Demand
 from passmuster.checks.catalogue import load
 from passmuster.checks.declaration import Check
 from passmuster.checks.judge import calls_of, judge
@@ -24,7 +25,7 @@ from passmuster.inventory.call import Request
 from passmuster.inventory.snapshot import Snapshot
 from passmuster.model.evidence import Attestation, Evidence, Recovery
 from passmuster.model.finding import Finding
-from passmuster.model.parameter import Parameters, resolve
+from passmuster.model.parameter import Parameters
 from replay import ACCOUNT, NOW, REGION, Replay, aware, collect
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -78,7 +79,10 @@ class Case:
 
     @property
     def parameters(self) -> Parameters:
-        return resolve(self.check_id, self.check.parameters, self.raw.get("parameters", {}), self.raw.get("floors", {}))
+        holders = (self.check_id, *self.check.shares)
+        given, floors = self.raw.get("parameters", {}), self.raw.get("floors", {})
+        demand = Demand(parameters=dict.fromkeys(holders, given), floors=dict.fromkeys(holders, floors))
+        return demand.parameters_of(self.check)
 
     @property
     def evidence(self) -> Evidence:
@@ -106,7 +110,7 @@ class Case:
 
     @cached_property
     def _account(self) -> Account:
-        return self.read_through(Replay(self.answers, self._missing), Replay(self.raw.get("payer", {}), self._missing))
+        return self.read_through(Replay(self.answers, self.missing), Replay(self.raw.get("payer", {}), self.missing))
 
     def read_through(self, transport: Any, payer_transport: Any | None = None) -> Account:
         """The account as it is read through another transport."""
@@ -123,7 +127,7 @@ class Case:
         return judge(self.check, account.snapshot, self.parameters, self.evidence, account.payer)
 
     @property
-    def _missing(self) -> frozenset[str]:
+    def missing(self) -> frozenset[str]:
         return frozenset(self.raw.get("missing", ()))
 
 

@@ -30,6 +30,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
@@ -45,9 +46,9 @@ from passmuster.aws.clients import Clients
 from passmuster.aws.collector import Collector, Scope
 from passmuster.aws.identity import Identities
 from passmuster.aws.limits import Limits
-from passmuster.aws.principal import KeyRing
 from passmuster.aws.transport import BotoTransport
 from passmuster.checks.catalogue import load as load_checks
+from passmuster.cli import offline
 from passmuster.engine.inspection import reads_of
 from passmuster.engine.ports import REMEDIATIONS, Key
 from passmuster.inventory.snapshot import Snapshot
@@ -59,7 +60,8 @@ from passmuster.remediation.wording import filled
 from passmuster.sandbox.accounts import review, shop, templates
 from passmuster.sandbox.emulation.overlays import Overlay
 from passmuster.sandbox.simulated_aws import DEFAULT_ACCOUNT, DEFAULT_REGION, SimulatedAWS
-from turns import REPORT, World, build, clocked_engine, objects, own_identity
+from passmuster.sandbox.story import own_identity
+from turns import REPORT, World, build, clocked_engine, objects
 
 FOLDER = Path(__file__).parent / "remediation" / "closed_loops"
 BY_PHASE: dict[str, dict[str, dict[str, Any]]] = {
@@ -101,9 +103,13 @@ OF_STACKS = ("cloudformation", "resourcegroupstaggingapi")
 
 @dataclass
 class Accounts:
-    """One simulated AWS; an account that a loop left as it was serves the next loop too."""
+    """One simulated AWS; an account that a loop left as it was serves the next loop too.
+
+    The clients serve every loop, because making all of them takes longer than most of a loop does.
+    """
 
     aws: SimulatedAWS
+    clients: Clients
     held: str = ""
 
     def give(self, name: str) -> None:
@@ -120,8 +126,8 @@ class Accounts:
 
 @pytest.fixture(scope="module", name="accounts")
 def simulated_accounts() -> Iterator[Accounts]:
-    with SimulatedAWS() as aws, own_identity(aws):
-        yield Accounts(aws)
+    with SimulatedAWS() as aws, own_identity(aws), closing(offline.engine(aws.url).clients) as clients:
+        yield Accounts(aws, clients)
 
 
 # one loop -------------------------------------------------------------------------------------------------------------
@@ -244,7 +250,7 @@ def world_of(accounts: Accounts, definition: Definition, row: Mapping[str, Any])
             spec["recovery"] = row.get("recovery", {"secondaryRegion": "eu-west-1"})
             spec["level"] = Phase.ENTERPRISE.value
             spec["remediation"] = {name: value for name, value in spec["remediation"].items() if value is not None}
-    return build(accounts.aws, clocked_engine(accounts.aws), manifests)
+    return build(accounts.aws, clocked_engine(accounts.aws, accounts.clients), manifests)
 
 
 def prepared(aws: SimulatedAWS, row: Mapping[str, Any]) -> dict[str, Any]:
@@ -277,19 +283,15 @@ def flat(calls: Iterable[Any]) -> Iterator[Mapping[str, Any]]:
 # the comparison -------------------------------------------------------------------------------------------------------
 
 
-def everything(aws: SimulatedAWS) -> Snapshot:
+def everything(clients: Clients) -> Snapshot:
     """All that any check reads of the account, read by the inspection role."""
-    clients = Clients(KeyRing(), endpoint_url=aws.url)
     identity = Identity(
         role_arn=f"arn:aws:iam::{DEFAULT_ACCOUNT}:role/{review.INSPECTION_ROLE}", external_id=review.EXTERNAL_ID
     )
     target = Target(DEFAULT_ACCOUNT, (DEFAULT_REGION,), identity=identity)
     collector = Collector(BotoTransport(clients), Limits(rate=1e4))
     scope = Scope(DEFAULT_ACCOUNT, "aws", (DEFAULT_REGION,), target.control_region)
-    try:
-        return collector.collect(reads_of(list(load_checks())), scope, Identities(clients).principal(target)).snapshot
-    finally:
-        clients.close()
+    return collector.collect(reads_of(list(load_checks())), scope, Identities(clients).principal(target)).snapshot
 
 
 def rows_of(snapshot: Snapshot, traces: Collection[str]) -> dict[str, list[str]]:
@@ -357,7 +359,7 @@ def close(accounts: Accounts, definition: Definition, row: Mapping[str, Any]) ->
     accounts.give(account)
     known = prepared(aws, row)
     with aws.enforce_iam():
-        before = everything(aws)
+        before = everything(accounts.clients)
         row = {**row, "inputs": filled(row.get("inputs", {}), known)}
         loop = Loop(aws, definition, row, world_of(accounts, definition, row), known)
         loop.propose()
@@ -375,7 +377,7 @@ def close(accounts: Accounts, definition: Definition, row: Mapping[str, Any]) ->
         loop.until("Undone")
         loop.wait()
         assert loop.verdicts() == failing, loop.report()
-        assert differences(before, everything(aws), kept, row.get("traces", ())) == []
+        assert differences(before, everything(accounts.clients), kept, row.get("traces", ())) == []
         assert loop.world.cluster.faults == []
     if not row.get("before") and not kept and not definition.retains:
         accounts.held = account

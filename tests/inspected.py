@@ -5,13 +5,9 @@ For the tests of the seeded accounts. The base credentials are those of the simu
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-
-import pytest
 
 from passmuster.assess import grants
 from passmuster.aws.collector import Collector, Scope
@@ -28,6 +24,7 @@ from passmuster.model.report import Report
 from passmuster.sandbox.accounts.seeded import Seeded
 from passmuster.sandbox.emulation.front import Logged
 from passmuster.sandbox.simulated_aws import SimulatedAWS
+from passmuster.sandbox.story import own_identity
 
 
 @dataclass(frozen=True)
@@ -42,16 +39,6 @@ class Inspected:
     @property
     def report(self) -> Report:
         return self.outcome.report
-
-
-@contextmanager
-def base_identity(aws: SimulatedAWS, account_id: str) -> Iterator[None]:
-    """The keys of the simulated account in the environment, where boto3 looks for them."""
-    keys = aws.root_keys(account_id)
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("AWS_ACCESS_KEY_ID", keys.access_key)
-        environment.setenv("AWS_SECRET_ACCESS_KEY", keys.secret_key)
-        yield
 
 
 def governed_by(account: Seeded, folder: Path, engine: offline.Engine) -> Governed:
@@ -78,7 +65,7 @@ def inspect(aws: SimulatedAWS, account: Seeded, folder: Path) -> Inspected:
     """The account's first inspection by a process."""
     engine = offline.engine(aws.url)
     try:
-        with base_identity(aws, account.account_id), aws.enforce_iam():
+        with own_identity(aws, account.account_id), aws.enforce_iam():
             governed = governed_by(account, folder, engine)
             aws.requests.clear()
             outcome = engine.inspector.inspect(task_of(governed), evidence_of(governed, datetime.now(UTC)))
@@ -101,7 +88,7 @@ def month_of_bills(aws: SimulatedAWS, inspected: Inspected) -> float:
     calls = tuple(call for call in union(distinct_calls(load())) if call.billed)
     dollars, snapshot = 0.0, None
     try:
-        with base_identity(aws, target.account_id):
+        with own_identity(aws, target.account_id):
             principal = engine.identities.principal(target)
             for _ in range(30):
                 collection = collector.collect(calls, scope, principal, snapshot)

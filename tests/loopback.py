@@ -1,6 +1,6 @@
-"""A tiny AWS on loopback: an HTTP server that answers each request with what a function says.
+"""An HTTP server on loopback that answers each request with what a function says.
 
-For the tests of the transport, the guard and the identities, which must see real bytes on a real socket.
+A tiny AWS for the tests that must see real bytes on a real socket, and an exporter for a real Prometheus.
 """
 
 from __future__ import annotations

@@ -6,18 +6,20 @@ was wrong. Requests that change something in AWS are counted by what the simulat
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import yaml
 
+from changing import changes, reads
 from passmuster.api.conditions import problems
+from passmuster.aws.clients import Clients
 from passmuster.aws.collector import Collector
+from passmuster.aws.identity import Identities
 from passmuster.aws.limits import Limits
 from passmuster.aws.transport import BotoTransport
 from passmuster.checks import catalogue
@@ -29,15 +31,16 @@ from passmuster.engine.ports import ACCOUNTS, KINDS, NAMESPACES, POLICIES, REMED
 from passmuster.engine.reconcile import Reconciler
 from passmuster.engine.services import Services
 from passmuster.remediation import catalogue as remediations
+from passmuster.sandbox.accounts import review
+from passmuster.sandbox.emulation.front import Logged
 from passmuster.sandbox.memory_cluster import MemoryCluster
 from passmuster.sandbox.simulated_aws import DEFAULT_ACCOUNT, DEFAULT_REGION, SimulatedAWS
-from passmuster.sandbox.story import base_environment, example
+from passmuster.sandbox.story import example, own_identity
 
 POLICY = Key(POLICIES, "shop", "shop")
 ACCOUNT = Key(ACCOUNTS, "", "shop-production")
 REPORT = Key(REPORTS, "shop", f"shop-{DEFAULT_ACCOUNT}")
 MUTATING = ("CreateChangeSet", "ExecuteChangeSet", "DeleteChangeSet", "CreateStack", "UpdateStack", "DeleteStack")
-READS = ("Describe", "Detect", "List", "Get", "BatchGet", "AssumeRole", "Decode", "Lookup", "Search")
 JUDGED = (
     "cloudtrail-multi-region",
     "cloudtrail-log-validation",
@@ -90,7 +93,7 @@ class MortalCounters(Counters):
     def request(self, service: str, operation: str, outcome: str, seconds: float) -> None:
         """One request was sent and answered, or failed."""
         super().request(service, operation, outcome, seconds)
-        if not operation.startswith(READS):
+        if not reads(operation):
             self._mortality.reach(f"{operation} sent")
 
 
@@ -179,11 +182,29 @@ class World:
         self.reconciler.restore()
 
     def turn(self, times: int = 1) -> float | None:
-        """Turns of the policy."""
+        """Turns of the policy. One changes nothing while nobody has approved anything and nothing goes by itself."""
         due: float | None = None
         for _ in range(times):
+            bound, before = self._bound(), len(self.aws.requests)
             due = self.reconciler.reconcile(POLICY)
+            changed = [r.operation for r in list(self.aws.requests)[before:] if changes(r) and not self._keeps(r)]
+            assert not (bound and changed), f"nobody approved {changed}"
         return due
+
+    def _keeps(self, request: Logged) -> bool:
+        """Whether a request keeps a full report where the account says that one is kept."""
+        evidence = ((self.cluster.get(ACCOUNT) or {}).get("spec") or {}).get("evidence") or {}
+        return request.operation == "PutObject" and "s3" in evidence
+
+    def _bound(self) -> bool:
+        """Whether the operator may change nothing: no approval is there, nothing that was begun when there was one, and
+        no phase is in mode Apply.
+        """
+        bodies = self.cluster.list(REMEDIATIONS)
+        approved = any(body["spec"].get("approvals") for body in bodies)
+        begun = any((body.get("status") or {}).get(member) for body in bodies for member in ("changeSet", "steps"))
+        by_itself = "Apply" in str(self.policy.get("spec", {}).get("remediation", {}))
+        return not (approved or begun or by_itself)
 
     def look(self) -> None:
         """A turn in which everything is inspected again."""
@@ -281,7 +302,7 @@ class World:
 
     def changes(self) -> list[str]:
         """Every request since then that is no read."""
-        return [r.operation for r in list(self.aws.requests) if not r.operation.startswith(READS)]
+        return [r.operation for r in list(self.aws.requests) if changes(r)]
 
     def stacks(self) -> dict[str, str]:
         """Our living stacks in the account's region, by name."""
@@ -317,19 +338,24 @@ def condition(body: Mapping[str, Any], kind: str) -> dict[str, Any]:
     return dict(next((c for c in conditions if c["type"] == kind), {}))
 
 
+ROOT = f"arn:aws:iam::{DEFAULT_ACCOUNT}:root"
+EVERYTHING = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+
+
 @contextmanager
-def own_identity(aws: SimulatedAWS) -> Iterator[None]:
-    """The process acts as the simulated account itself, which may assume its roles."""
-    before = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
-    for name in before:
-        del os.environ[name]
-    os.environ.update(base_environment(aws))
-    try:
-        yield
-    finally:
-        for name in [name for name in os.environ if name.startswith("AWS_")]:
-            del os.environ[name]
-        os.environ.update(before)
+def empty_account() -> Iterator[SimulatedAWS]:
+    """A simulated account with nothing in it but a role that inspects and may do everything."""
+    with SimulatedAWS() as aws, own_identity(aws):
+        aws.role_with_policy(DEFAULT_ACCOUNT, EVERYTHING, name=review.INSPECTION_ROLE, trusted=ROOT)
+        yield aws
+
+
+@contextmanager
+def review_account() -> Iterator[SimulatedAWS]:
+    """The account of the review."""
+    with SimulatedAWS() as aws, own_identity(aws):
+        review.seed(aws)
+        yield aws
 
 
 def objects(judged: Sequence[str] = JUDGED, **remediation: Any) -> list[dict[str, Any]]:
@@ -345,13 +371,13 @@ def objects(judged: Sequence[str] = JUDGED, **remediation: Any) -> list[dict[str
     return documents
 
 
-def clocked_engine(aws: SimulatedAWS) -> tuple[offline.Engine, Clock]:
-    """The engine of the operator for a simulated AWS, and the clock that it goes by."""
+def clocked_engine(aws: SimulatedAWS, clients: Clients | None = None) -> tuple[offline.Engine, Clock]:
+    """The engine of the operator for a simulated AWS, perhaps with clients that are there already, and its clock."""
     clock = Clock()
-    made = offline.engine(aws.url)
-    collector = Collector(BotoTransport(made.clients), Limits(offline.SIMULATED_RATE), clock=clock)
-    inspector = Inspector(collector, made.identities, catalogue.load(), clock=clock)
-    return replace(made, inspector=inspector), clock
+    clients = clients or offline.engine(aws.url).clients
+    identities = Identities(clients)
+    collector = Collector(BotoTransport(clients), Limits(offline.SIMULATED_RATE), clock=clock)
+    return offline.Engine(clients, identities, Inspector(collector, identities, catalogue.load(), clock=clock)), clock
 
 
 def build(aws: SimulatedAWS, engine: tuple[offline.Engine, Clock], manifests: Sequence[Mapping[str, Any]]) -> World:

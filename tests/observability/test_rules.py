@@ -136,7 +136,13 @@ def test_the_command_prints_or_writes_what_the_chart_ships(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    "arguments", [["rules", "--label", "a=b"], ["rules", "--kubernetes", "--label", "a"], ["rules", "-o", "/proc/x"]]
+    "arguments",
+    [
+        ["rules", "--label", "a=b"],
+        ["rules", "--kubernetes", "--label", "a"],
+        ["rules", "-o", "/proc/x"],
+        ["metrics", "-o", "/proc/x"],
+    ],
 )
 def test_a_wrong_use_is_told_in_words(arguments: list[str]) -> None:
     from passmuster.model.errors import UserError

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 
 from passmuster.metrics import contract
 from passmuster.model.documentation import DOCUMENTATION
+from passmuster.model.evidence import WARN_BEFORE_EXPIRY
 from passmuster.observability.queries import POLICY
 
 COVERED = 0.8
 DROP = 0.05
 THROTTLED = 0.1
-EXPIRES_WITHIN = 14
+EXPIRES_WITHIN = WARN_BEFORE_EXPIRY.days
 """Days; the same in which the condition Compliant names what ends."""
 
 BEHIND = 150

@@ -7,6 +7,7 @@ from passmuster.observability.fleet import FLEET
 from passmuster.observability.operator import OPERATOR
 from passmuster.observability.panels import Dashboard, text
 from passmuster.observability.remediation import REMEDIATION
+from passmuster.report import writing
 
 DASHBOARDS: tuple[Dashboard, ...] = (FLEET, ACCOUNT, REMEDIATION, OPERATOR)
 
@@ -22,7 +23,8 @@ def table() -> str:
     for dashboard in DASHBOARDS:
         lines += [f"### {dashboard.title.rpartition('/')[2].strip()}", "", dashboard.description, ""]
         lines += [f"![{dashboard.title}](pictures/{dashboard.uid}.svg)", ""]
-        lines += ["| panel | unit | what it shows |", "| --- | --- | --- |"]
-        lines += [f"| {panel.title} | {panel.unit} | {panel.told} |" for panel in dashboard.panels]
+        lines += writing.table(
+            ("panel", "unit", "what it shows"), ((p.title, p.unit, p.told) for p in dashboard.panels)
+        )
         lines.append("")
     return "\n".join(lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from passmuster.metrics import contract
+from passmuster.observability.alerts import COVERED, EXPIRES_WITHIN
 from passmuster.observability.panels import Column, Dashboard, Kind, Panel, Query, Row, Step, Unit, Variable
 from passmuster.observability.queries import POLICY
 
@@ -10,33 +11,37 @@ HERE = '{policy_namespace=~"$namespace"}'
 UID = "passmuster-fleet"
 
 SCORE_STEPS = (Step(None, "red", "low"), Step(0.7, "orange", "middling"), Step(0.9, "green", "high"))
-COVERAGE_STEPS = (Step(None, "red", "low"), Step(0.8, "orange", "incomplete"), Step(1.0, "green", "complete"))
+COVERAGE_STEPS = (Step(None, "red", "low"), Step(COVERED, "orange", "incomplete"), Step(1.0, "green", "complete"))
 NONE_STEPS = (Step(None, "green", "none"), Step(1, "red", "some"))
 MISSING_STEPS = (Step(None, "green", "reached"), Step(1, "orange", "missing"))
 DAYS_LEFT = (
     Step(None, "red", "ends within days"),
     Step(3 * 86400, "orange", "ends soon"),
-    Step(14 * 86400, "green", "later"),
+    Step(EXPIRES_WITHIN * 86400, "green", "later"),
 )
 AGE_STEPS = (Step(None, "green", "fresh"), Step(3 * 3600, "orange", "old"), Step(24 * 3600, "red", "very old"))
 
 _PARTS = ", ".join(f'"{label}"' for label in contract.POLICY_LABELS)
-NAMED = f'label_join(max by ({POLICY}) (%s{HERE}), "account", " / ", {_PARTS})'
-"""The series of a metric with one label that names policy and account together."""
+WHOSE = (Column("policy_namespace", "Namespace"), Column("policy", "Policy"), Column("account_id", "Account"))
+"""The columns that name one account under one policy."""
 
 
-def _named(name: str) -> str:
-    return NAMED % name
+def _named(series: str) -> str:
+    """The series with one label that names policy and account together."""
+    return f'label_join({series}, "account", " / ", {_PARTS})'
 
 
-def _by_policy(name: str, matchers: str = HERE) -> str:
-    return f"max by ({POLICY}) ({name}{matchers})"
+def _by_policy(name: str) -> str:
+    return f"max by ({POLICY}) ({name}{HERE})"
 
 
-_CATEGORIES = f'max by (account, category) (label_join({contract.CATEGORY.name}{HERE}, "account", " / ", {_PARTS}))'
-_AGE = f"(time() - {_by_policy(contract.INSPECTED.name)})"
+_CATEGORIES = f"max by (account, category) ({_named(f'{contract.CATEGORY.name}{HERE}')})"
+_SCORES = _named(_by_policy(contract.SCORE.name))
+_LEVELS = f"sum by (level) (max by ({POLICY}, level) ({contract.LEVEL.name}{HERE}))"
+_INSPECTED = _by_policy(contract.INSPECTED.name)
+_AGE = f"time() - {_INSPECTED}"
 _DUE = _by_policy(contract.INTERVAL.name)
-_STALE = f"count({_AGE} > 3 * {_DUE} or ({_DUE} unless {_by_policy(contract.INSPECTED.name)})) or vector(0)"
+_STALE = f"count(({_AGE}) > 3 * {_DUE} or ({_DUE} unless {_INSPECTED})) or vector(0)"
 
 _GLANCE = Row(
     "At a glance",
@@ -115,7 +120,7 @@ _ACCOUNTS = Row(
             "Worst ten",
             "The ten lowest scores, by policy and account.",
             Unit.RATIO,
-            (Query(f"bottomk(10, {_named(contract.SCORE.name)})", "{{account}}"),),
+            (Query(f"bottomk(10, {_SCORES})", "{{account}}"),),
             width=12,
             height=8,
             steps=SCORE_STEPS,
@@ -126,7 +131,7 @@ _ACCOUNTS = Row(
             "Levels",
             "How many accounts have reached which level.",
             Unit.NUMBER,
-            (Query(f"sum by (level) (max by ({POLICY}, level) ({contract.LEVEL.name}{HERE}))", "{{level}}"),),
+            (Query(_LEVELS, "{{level}}"),),
             width=12,
             height=8,
         ),
@@ -140,14 +145,12 @@ _ACCOUNTS = Row(
                 Query(_by_policy(contract.SCORE.name)),
                 Query(_by_policy(contract.COVERAGE.name)),
                 Query(_by_policy(contract.CRITICAL.name)),
-                Query(f"time() - {_by_policy(contract.INSPECTED.name)}"),
+                Query(_AGE),
             ),
             width=24,
             height=8,
             columns=(
-                Column("policy_namespace", "Namespace"),
-                Column("policy", "Policy"),
-                Column("account_id", "Account"),
+                *WHOSE,
                 Column("Value #A", "Levels missing", Unit.NUMBER, MISSING_STEPS),
                 Column("Value #B", "Score", Unit.RATIO, SCORE_STEPS),
                 Column("Value #C", "Coverage", Unit.RATIO, COVERAGE_STEPS),
@@ -159,6 +162,27 @@ _ACCOUNTS = Row(
     ),
 )
 
+
+def _ending(title: str, description: str, grant: Column, series: str) -> Panel:
+    """What people granted for a time, the next to end first."""
+    return Panel(
+        Kind.TABLE,
+        title,
+        description,
+        Unit.SECONDS,
+        (Query(f"max by ({POLICY}, check, {grant.field}) ({series}{HERE}) - time()"),),
+        width=12,
+        height=7,
+        columns=(
+            *WHOSE,
+            Column("check", "Check", link="checks/${__value.text}/"),
+            grant,
+            Column("Value", "Ends in", Unit.SECONDS, DAYS_LEFT),
+        ),
+        sort="-Ends in",
+    )
+
+
 _TIME = Row(
     "Over time",
     (
@@ -167,7 +191,7 @@ _TIME = Row(
             "Scores",
             "The score of every account. It is the trend; the level is the verdict.",
             Unit.RATIO,
-            (Query(_named(contract.SCORE.name), "{{account}}"),),
+            (Query(_SCORES, "{{account}}"),),
             width=12,
             height=8,
             highest=1.0,
@@ -177,46 +201,22 @@ _TIME = Row(
             "Levels reached",
             "How many accounts stand at which level.",
             Unit.NUMBER,
-            (Query(f"sum by (level) (max by ({POLICY}, level) ({contract.LEVEL.name}{HERE}))", "{{level}}"),),
+            (Query(_LEVELS, "{{level}}"),),
             width=12,
             height=8,
             stacked=True,
         ),
-        Panel(
-            Kind.TABLE,
+        _ending(
             "Waivers by their end",
             "Waivers that count now. When one ends, the failures it accepts count again.",
-            Unit.SECONDS,
-            (Query(f"max by ({POLICY}, check, waiver) ({contract.WAIVER_EXPIRY.name}{HERE}) - time()"),),
-            width=12,
-            height=7,
-            columns=(
-                Column("policy_namespace", "Namespace"),
-                Column("policy", "Policy"),
-                Column("account_id", "Account"),
-                Column("check", "Check", link="checks/${__value.text}/"),
-                Column("waiver", "Waiver"),
-                Column("Value", "Ends in", Unit.SECONDS, DAYS_LEFT),
-            ),
-            sort="-Ends in",
+            Column("waiver", "Waiver"),
+            contract.WAIVER_EXPIRY.name,
         ),
-        Panel(
-            Kind.TABLE,
+        _ending(
             "Attestations by their end",
             "Attestations that count now. When one ends, its check is judged by what AWS shows.",
-            Unit.SECONDS,
-            (Query(f"max by ({POLICY}, check, attestation) ({contract.ATTESTATION_EXPIRY.name}{HERE}) - time()"),),
-            width=12,
-            height=7,
-            columns=(
-                Column("policy_namespace", "Namespace"),
-                Column("policy", "Policy"),
-                Column("account_id", "Account"),
-                Column("check", "Check", link="checks/${__value.text}/"),
-                Column("attestation", "Attestation"),
-                Column("Value", "Ends in", Unit.SECONDS, DAYS_LEFT),
-            ),
-            sort="-Ends in",
+            Column("attestation", "Attestation"),
+            contract.ATTESTATION_EXPIRY.name,
         ),
         Panel(
             Kind.TABLE,

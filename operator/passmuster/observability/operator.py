@@ -20,6 +20,11 @@ def _quantile(share: float, name: str, by: str = "") -> str:
     return f"histogram_quantile({share}, sum by ({grouping}) ({_rate(f'{name}_bucket')}))"
 
 
+def _spread(name: str) -> tuple[Query, Query]:
+    """How long most of it takes, and how long nearly all."""
+    return Query(_quantile(0.5, name), "half of them"), Query(_quantile(0.95, name), "nineteen of twenty")
+
+
 _SERVICE = '{service=~"$service"}'
 
 _PROCESS = Row(
@@ -119,10 +124,7 @@ _QUEUE = Row(
             "Work on an object",
             "How long workers are busy with one object.",
             Unit.SECONDS,
-            (
-                Query(_quantile(0.5, contract.QUEUE_SECONDS.name), "half of them"),
-                Query(_quantile(0.95, contract.QUEUE_SECONDS.name), "nineteen of twenty"),
-            ),
+            _spread(contract.QUEUE_SECONDS.name),
             width=8,
             height=7,
         ),
@@ -131,10 +133,7 @@ _QUEUE = Row(
             "Inspections",
             "How long inspections take that bring a report.",
             Unit.SECONDS,
-            (
-                Query(_quantile(0.5, contract.INSPECTION_SECONDS.name), "half of them"),
-                Query(_quantile(0.95, contract.INSPECTION_SECONDS.name), "nineteen of twenty"),
-            ),
+            _spread(contract.INSPECTION_SECONDS.name),
             width=8,
             height=7,
         ),

@@ -279,7 +279,9 @@ def _panel(panel: Panel, number: int, place: Mapping[str, int]) -> dict[str, Any
         "description": panel.told,
         "datasource": DATASOURCE,
         "gridPos": dict(place),
-        "targets": [_target(panel, query, letter) for query, letter in zip(panel.queries, _letters(), strict=False)],
+        "targets": [
+            _target(panel, query, letter) for query, letter in zip(panel.queries, string.ascii_uppercase, strict=False)
+        ],
         "fieldConfig": {"defaults": defaults, "overrides": [_override(c) for c in panel.columns if c.title]},
         "options": _options(panel),
     }
@@ -287,10 +289,6 @@ def _panel(panel: Panel, number: int, place: Mapping[str, int]) -> dict[str, Any
     if transformations:
         made["transformations"] = transformations
     return made
-
-
-def _letters() -> str:
-    return string.ascii_uppercase
 
 
 def _target(panel: Panel, query: Query, letter: str) -> dict[str, Any]:

@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 from passmuster.metrics import contract
-from passmuster.observability.fleet import HERE, NAMESPACE, NONE_STEPS
+from passmuster.observability.fleet import HERE, NAMESPACE, NONE_STEPS, WHOSE
 from passmuster.observability.panels import Column, Dashboard, Kind, Panel, Query, Row, Step, Unit
 from passmuster.observability.queries import POLICY
 
 SECONDS = contract.REMEDIATION_SECONDS.name
 UNDER_WAY = "ChangeSetReady|Executing|Settling|Verifying|Undoing"
 TROUBLE = "Failed|RolledBack|Blocked"
-_INSIDE = HERE.strip("{}")
+
+
+def _by_state(matchers: str = HERE) -> str:
+    return f"max by ({POLICY}, phase, state) ({contract.REMEDIATIONS.name}{matchers})"
+
+
+def _among(states: str) -> str:
+    """The remediations that are in one of these states."""
+    return _by_state(f'{HERE[:-1]}, state=~"{states}"}}')
 
 
 def _count(states: str) -> str:
     """How many remediations are in one of these states; 0 if none."""
-    return (
-        f"sum(max by ({POLICY}, phase, state) ({contract.REMEDIATIONS.name}{{{_INSIDE}, "
-        f'state=~"{states}"}})) or vector(0)'
-    )
+    return f"sum({_among(states)}) or vector(0)"
 
 
 def _quantile(share: float) -> str:
     return f"histogram_quantile({share}, sum by (outcome, le) ({SECONDS}_bucket)) > 0"
 
 
-_ALL = f"max by ({POLICY}, phase, state) ({contract.REMEDIATIONS.name}{HERE})"
+_ALL = _by_state()
 
 _FUNNEL = Row(
     "From proposal to proof",
@@ -88,9 +93,7 @@ _FUNNEL = Row(
             width=24,
             height=8,
             columns=(
-                Column("policy_namespace", "Namespace"),
-                Column("policy", "Policy"),
-                Column("account_id", "Account"),
+                *WHOSE,
                 Column("phase", "Phase"),
                 Column("state", "State"),
                 Column("Value", "Remediations"),
@@ -153,12 +156,7 @@ _MONEY = Row(
             (Query(f"sum by ({POLICY}) (max by ({POLICY}, phase) ({contract.PLAN_COST.name}{HERE}))"),),
             width=7,
             height=7,
-            columns=(
-                Column("policy_namespace", "Namespace"),
-                Column("policy", "Policy"),
-                Column("account_id", "Account"),
-                Column("Value", "A month", Unit.DOLLARS),
-            ),
+            columns=(*WHOSE, Column("Value", "A month", Unit.DOLLARS)),
             sort="A month",
         ),
         Panel(
@@ -166,17 +164,11 @@ _MONEY = Row(
             "Failed, rolled back or blocked",
             "Where somebody has to look. `kubectl describe rem` has AWS's reason.",
             Unit.NUMBER,
-            (
-                Query(
-                    f'max by ({POLICY}, phase, state) ({contract.REMEDIATIONS.name}{{{_INSIDE}, state=~"{TROUBLE}"}})'
-                ),
-            ),
+            (Query(_among(TROUBLE)),),
             width=11,
             height=7,
             columns=(
-                Column("policy_namespace", "Namespace"),
-                Column("policy", "Policy"),
-                Column("account_id", "Account"),
+                *WHOSE,
                 Column("phase", "Phase"),
                 Column("state", "State"),
                 Column("Value", "Remediations"),

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from passmuster.observability.alerts import ALERTS, Alert
 from passmuster.observability.queries import checked
+from passmuster.report import writing
 
 HEAD = "<!-- Generated from passmuster.observability.alerts; do not edit: `make crds` writes it anew. -->"
 
@@ -53,16 +54,13 @@ def runbook(alert: Alert) -> str:
 
 def table() -> str:
     """Every alert with its severity, what it says and its runbook, as a Markdown table."""
-    lines = ["| alert | severity | after | it says |", "| --- | --- | --- | --- |"]
-    lines += [
-        f"| [{a.name}](runbooks/{a.name}.md) | {a.urgency} | {a.lasts or 'at once'} | {_words(a)} |" for a in ALERTS
-    ]
-    return "\n".join(lines) + "\n"
+    rows = ((f"[{a.name}](runbooks/{a.name}.md)", a.urgency, a.lasts or "at once", _words(a)) for a in ALERTS)
+    return "\n".join(writing.table(("alert", "severity", "after", "it says"), rows)) + "\n"
 
 
 def _words(alert: Alert) -> str:
     """The summary with its labels by name instead of as a template."""
-    return alert.summary.replace("{{ $labels.", "*").replace(" }}", "*").replace("|", "\\|")
+    return alert.summary.replace("{{ $labels.", "*").replace(" }}", "*")
 
 
 def _list(steps: Iterable[str]) -> list[str]:
