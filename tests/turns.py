@@ -59,21 +59,21 @@ class Died(BaseException):
 
 
 class Mortality:
-    """Counts the points at which a process can die, and lets it die at one of them.
+    """Counts the points at which a process can die, and lets it die at one of them, by number or by name.
 
     A point is before and after each status of a remediation is written, and after each request that changes AWS.
     """
 
     def __init__(self) -> None:
         self.points: list[str] = []
-        self.at: int | None = None
+        self.at: int | str | None = None
         self.dead = False
 
     def reach(self, point: str) -> None:
         """The process comes to a point. Raises Died."""
         self.demand_alive()
         self.points.append(point)
-        if self.at is not None and len(self.points) - 1 == self.at:
+        if self.at in (len(self.points) - 1, point):
             self.dead = True
             raise Died(point)
 

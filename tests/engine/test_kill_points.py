@@ -151,3 +151,25 @@ def test_a_death_in_the_finalizer_still_ends_with_one_deletion(making: Making, a
                 assert groups(aws)[GROUP] == 30, "what was adopted is released as it is"
                 aws.client("logs", DEFAULT_REGION).delete_retention_policy(logGroupName=GROUP)
             world.clean()
+
+
+@pytest.mark.usefixtures("nobodys")
+def test_a_policy_that_is_deleted_after_a_death_takes_its_stack_along(making: Making) -> None:
+    for point in ("CreateChangeSet sent", "before writing ChangeSetReady", "ExecuteChangeSet sent"):
+        world = making(judged=TRAIL_CHECKS)
+        world.policy_spec(deletionPolicy="Delete")
+        world.survive("AwaitingApproval", name="cloudtrail")
+        world.approve("cloudtrail")
+        world.cluster.mortality.at = point
+        with pytest.raises(Died, match=point):
+            world.turn(9)
+        world.cluster.mortality.at = None
+        world.restart()
+        assert world.stacks(), point
+        world.cluster.delete(POLICY)
+        for _ in range(6):
+            world.turn()
+        assert world.policy == {}
+        assert world.stacks() == {}, point
+        assert _effects(world)["DeleteStack"] == 1
+        world.clean()

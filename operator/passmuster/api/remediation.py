@@ -161,6 +161,9 @@ class MonthlyCost(Declared):
     items: Annotated[list[CostItem], Field(max_length=100)] = Field(
         default=[], description="Priced positions.", json_schema_extra=ATOMIC
     )
+    once: Dollars = Field(
+        default=0, description="Dollars that making and proving the change costs once, for requests that AWS bills."
+    )
     unpriced: Annotated[list[Annotated[str, Field(max_length=256)]], Field(max_length=100)] = Field(
         default=[], description="Positions that depend on usage; they are not in monthly.", json_schema_extra=ATOMIC
     )
@@ -205,6 +208,12 @@ class RemediationSpec(Declared):
     requires: Annotated[list[Id], Field(max_length=50)] = Field(
         default=[],
         description="Remediations or checks that must hold before it is carried out.",
+        json_schema_extra=ATOMIC,
+    )
+    leads_to: Annotated[list[Id], Field(max_length=50)] = Field(
+        default=[],
+        description="Checks that may ask for more once the change is made, because of what is there then; that they "
+        "fail is no failure of the change, and what they ask for is proposed next.",
         json_schema_extra=ATOMIC,
     )
     undo: Annotated[str, Field(max_length=1024)] | None = Field(default=None, description="How it is taken back.")
@@ -337,6 +346,6 @@ class Remediation(CustomResource):
 
 
 def has_own_stack(body: Mapping[str, Any]) -> bool:
-    """Whether a stack of ours that was seen is still there, by a Remediation as the API server returned it."""
-    status = ((body.get("status") or {}).get("stack") or {}).get("status", "")
-    return body["spec"]["way"] in OWN_STACKS and status not in ("", "DELETE_COMPLETE")
+    """Whether a stack of ours is there or was about to be made, by a Remediation as the API server returned it."""
+    stack = (body.get("status") or {}).get("stack") or {"status": "DELETE_COMPLETE"}
+    return body["spec"]["way"] in OWN_STACKS and stack.get("status") != "DELETE_COMPLETE"

@@ -1,17 +1,21 @@
 """The objects as the watch streams last showed them. Fed by handlers, read by the reconciler; never written back.
 
 Reports are kept in parcels: each is far larger than everything else of its policy, and is read once after a restart.
-Which fields belong to which manager is nobody's question here and is not kept.
+Which fields belong to which manager, and what kubectl noted of what it applied, is nobody's question here and is not
+kept.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from passmuster.engine.parcel import Parcel
 from passmuster.engine.ports import OF_A_POLICY, REPORTS, Key, Object
+
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +26,8 @@ class _Kept:
     @classmethod
     def of(cls, key: Key, body: Object) -> _Kept:
         metadata = {name: value for name, value in body["metadata"].items() if name != "managedFields"}
+        if metadata.get("annotations"):
+            metadata["annotations"] = kept_annotations(metadata)
         slim = {**body, "metadata": metadata}
         return cls(_version(body), Parcel(slim) if key.plural == REPORTS else slim)
 
@@ -39,6 +45,9 @@ class Cache:
 
     def put(self, key: Key, body: Object) -> None:
         """The object as an event or an answer of the API server shows it; older versions are ignored."""
+        at_hand = self._objects.get(key.plural, {}).get(key)
+        if at_hand is not None and at_hand.version >= _version(body) > 0:
+            return
         kept = _Kept.of(key, body)
         with self._lock:
             known = self._objects.setdefault(key.plural, {})
@@ -48,14 +57,21 @@ class Cache:
                 for owner in _owner(key, body):
                     self._owned.setdefault(owner, set()).add(key)
 
-    def drop(self, key: Key) -> None:
-        """The object is gone."""
+    def drop(self, key: Key, last: Object | None = None) -> bool:
+        """The object is gone, whose last version this was.
+
+        Returns False, and keeps what is known, where one of the same name was made since.
+        """
         with self._lock:
-            kept = self._objects.get(key.plural, {}).pop(key, None)
+            kept = self._objects.get(key.plural, {}).get(key)
+            if kept is not None and last is not None and kept.version > _version(last) > 0:
+                return False
+            self._objects.get(key.plural, {}).pop(key, None)
             for owner in _owner(key, kept.open()) if kept is not None else ():
                 self._owned[owner].discard(key)
                 if not self._owned[owner]:
                     del self._owned[owner]
+        return True
 
     def get(self, key: Key) -> Object | None:
         """The object, if it is known."""
@@ -84,6 +100,11 @@ class Cache:
     def count(self, plural: str) -> int:
         """How many objects of a kind are known."""
         return len(self._objects.get(plural, {}))
+
+
+def kept_annotations(metadata: Mapping[str, Any]) -> dict[str, str]:
+    """An object's annotations without what kubectl notes of what it applied, which is the whole object once more."""
+    return {name: value for name, value in (metadata.get("annotations") or {}).items() if name != LAST_APPLIED}
 
 
 def _owner(key: Key, body: Object) -> Iterator[tuple[str, str, str]]:

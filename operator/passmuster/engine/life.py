@@ -50,10 +50,12 @@ MOST_HISTORY = 50
 
 @dataclass(slots=True)
 class Situation:
-    """What a step may look at. `refresh` inspects the fixed checks again and replaces `report` and `steps`.
+    """What a step may look at. `refresh` inspects the fixed checks again and replaces `report` and `steps`; what AWS
+    bills is read again only where the answer is older than the time it is given.
 
     `others` reads the remediations of the same policy and account; `stacks` and `api` give AWS in a region as the
-    remediation role, None without one; `inspected` says that the report is of this turn.
+    remediation role, None without one; `hold` sees to it that the policy does not go before its stacks, where it says
+    so; `inspected` says that the report is of this turn.
     """
 
     governed: Governed
@@ -64,12 +66,13 @@ class Situation:
     stacks: Callable[[str], Stacks | None]
     api: Callable[[str], Steps | None]
     definition: Callable[[str], Definition | None]
-    refresh: Callable[[Sequence[str]], tuple[Report, Mapping[str, Step]]]
+    refresh: Callable[[Sequence[str], datetime | None], tuple[Report, Mapping[str, Step]]]
+    hold: Callable[[], None]
     inspected: bool = False
 
-    def look_again(self, checks: Sequence[str]) -> None:
-        """A fresh inspection of what these checks read."""
-        self.report, self.steps = self.refresh(checks)
+    def look_again(self, checks: Sequence[str], changed_at: datetime | None = None) -> None:
+        """A fresh inspection of what these checks read; of what AWS bills, only what was read before the change."""
+        self.report, self.steps = self.refresh(checks, changed_at)
 
 
 class Life:
@@ -110,6 +113,11 @@ class Life:
     def definition(self) -> Definition | None:
         """The remediation of the catalogue, None if this version has it no more."""
         return self.situation.definition(self.object.spec.remediation)
+
+    @property
+    def pays_for_proof(self) -> bool:
+        """Whether the approved price holds requests that AWS bills, by which the change is proved."""
+        return self.object.spec.cost.once > 0
 
     def tags(self, proposal: Proposal) -> dict[str, str]:
         """The tags of a stack that this change makes, by which it is known to be ours."""
@@ -180,7 +188,7 @@ class Life:
 
     def undone(self, message: str) -> None:
         """AWS has taken the change back."""
-        self.situation.look_again(self.object.spec.fixes)
+        self.situation.look_again(self.object.spec.fixes, self.clock() if self.pays_for_proof else None)
         self.status["after"] = standing(self.situation.report)
         self.enter(State.UNDONE, ConditionReason.UNDONE, message)
 

@@ -25,13 +25,13 @@ from passmuster.api.account import AWSAccount
 from passmuster.api.approval import Action
 from passmuster.api.conditions import ConditionReason, ConditionStatus, ConditionType, get
 from passmuster.api.policy import DeletionPolicy, ReadinessPolicy
-from passmuster.api.remediation import OWN_STACKS, Remediation, State, has_own_stack
+from passmuster.api.remediation import Remediation, State, has_own_stack
 from passmuster.api.resource import BY_ALERT, FINALIZER, HINT, REQUESTED_AT
 from passmuster.assess import grants
 from passmuster.assess.grants import Granted
 from passmuster.assess.plan import Plan, Step, plan
 from passmuster.aws.actor import Actor
-from passmuster.aws.stacks import Stacks
+from passmuster.aws.stacks import Stack, Stacks
 from passmuster.aws.steps import Steps
 from passmuster.checks.judge import calls_of
 from passmuster.engine import documents, granted
@@ -49,6 +49,7 @@ from passmuster.engine.ports import (
     REMEDIATIONS,
     REPORTS,
     ClusterUnreachable,
+    Conflict,
     Key,
     Object,
 )
@@ -59,13 +60,15 @@ from passmuster.engine.services import Services
 from passmuster.engine.statuses import PolicyWriter, Verdict, policy_event, refuse, sum_up, suspend, write_account
 from passmuster.engine.tenancy import Governed, govern, remediation_target
 from passmuster.engine.ways import adoption, own_stack
-from passmuster.inventory.call import Call
+from passmuster.inventory.call import Call, union
+from passmuster.inventory.operations import ce
 from passmuster.inventory.operations.cloudformation import STACKS
 from passmuster.inventory.operations.tagging import TAGGED
 from passmuster.model.errors import AccountError, ChangeFailed, ChangeRefused, PassmusterError, TenancyError, UserError
 from passmuster.model.evidence import Evidence
 from passmuster.model.grant import Grant
 from passmuster.model.report import Report
+from passmuster.model.trace import ACCOUNT_ID, ACCOUNT_IDS, TRIGGER, Attributes
 from passmuster.remediation import ownership
 from passmuster.remediation.rendering import Owner
 
@@ -236,9 +239,16 @@ class Reconciler:
         for _, body in self._services.cache.all(ACCOUNTS):
             account = AWSAccount.read(body)
             accounts[account.spec.account_id] = account
-        for _, body in self._services.cache.owned(REMEDIATIONS, key):
-            if has_own_stack(body):
-                yield body, accounts.get(body["spec"]["accountId"])
+        for body in self.own_stacks(key):
+            yield body, accounts.get(body["spec"]["accountId"])
+
+    def own_stacks(self, key: Key) -> list[Object]:
+        """The remediations of a policy whose stack is ours, as the API server has them now.
+
+        What is released for want of them stays for ever, so no watch that lags behind may answer.
+        """
+        there = self._services.cluster.list(REMEDIATIONS, key.namespace)
+        return [body for body in there if body["spec"]["policyRef"]["name"] == key.name and has_own_stack(body)]
 
     def _delete_stack(self, policy: ReadinessPolicy, account: AWSAccount, remediation: Remediation) -> float:
         """Seconds until another look while the stack is still there, 0 when nothing is left to be done about it."""
@@ -263,7 +273,7 @@ class Reconciler:
         if stack.status == "DELETE_FAILED":
             why = own_stack.why(stacks, stack)
             raise ChangeFailed(ConditionReason.STACK_FAILED, f"{why}: delete it by hand, or set deletionPolicy Retain")
-        if not stack.busy and adoption.made_for(stacks, stack) != remediation.metadata.name[-128:]:
+        if not stack.busy and not _made_for(stacks, stack, remediation):
             return 0.0
         if not stack.busy:
             stacks.delete(stack.name, f"passmuster-{remediation.spec.intent.digest[7:17]}-finalize")
@@ -293,13 +303,18 @@ class Reconciler:
             if not services.cluster.leading():
                 raise ChangeRefused(ConditionReason.PROGRESSING, "This process no longer holds the lease")
 
+        def sent(service: str, operation: str, outcome: str) -> None:
+            services.counters.request(service, operation, outcome, 0.0)
+            if service == ce.SERVICE:
+                services.counters.billed(ce.PRICE)
+
         return Actor(
             services.clients,
             services.identities.principal(target),
             target.account_id,
             region,
             gate,
-            lambda service, operation, outcome: services.counters.request(service, operation, outcome, 0.0),
+            sent,
         )
 
     def labels(self, namespace: str) -> Mapping[str, str]:
@@ -372,12 +387,15 @@ class _Turn:
         requested = token is not None and token != self.policy.status.last_handled_reconcile_at
         if requested and token is not None and token.startswith(BY_ALERT):
             self.asked_at = self.reconciler.asked_at(token)
+        if requested:
+            self.services.tracer.current().note({TRIGGER: "request" if self.asked_at is None else "alert"})
         try:
             accounts = self._accounts()
         except TenancyError as refused:
             refuse(PolicyWriter(self.services, self.body), refused, token)
             self._write_grants([], [])
             return None
+        self._tell(accounts)
         hint = self.policy.metadata.annotations.get(HINT) if requested else None
         hinted = self._services_of(hint.split(",")) if hint else frozenset()
         verdicts = [self._account(account, requested=requested, hinted=hinted) for account in accounts]
@@ -396,11 +414,16 @@ class _Turn:
             accounts = self._accounts()
         except TenancyError:
             accounts = []
+        self._tell(accounts)
         verdicts = [self._held(account) for account in accounts]
         suspend(PolicyWriter(self.services, self.body), accounts, verdicts, token)
         self._write_grants(accounts, verdicts)
         wait = min((verdict.due_in for verdict in verdicts), default=inf)
         return max(0.0, wait) if wait < inf else None
+
+    def _tell(self, accounts: Sequence[AWSAccount]) -> None:
+        """Which accounts the turn is about."""
+        self.services.tracer.current().note({ACCOUNT_IDS: [account.spec.account_id for account in accounts]})
 
     def _held(self, account: AWSAccount) -> Verdict:
         """What is known of an account under a suspended policy."""
@@ -594,7 +617,13 @@ class _Turn:
         return self.services.cache.get(key) or self.services.cluster.get(key)
 
     def _task(
-        self, governed: Governed, *, fresh: bool, hinted: frozenset[str], asked_at: datetime | None = None
+        self,
+        governed: Governed,
+        *,
+        fresh: bool,
+        hinted: frozenset[str],
+        asked_at: datetime | None = None,
+        outdated: Mapping[str, datetime] | None = None,
     ) -> Task:
         return Task(
             target=governed.target,
@@ -605,6 +634,7 @@ class _Turn:
             fresh=fresh,
             hinted=hinted,
             asked_at=asked_at,
+            outdated=outdated or {},
         )
 
     def _inspect(
@@ -615,20 +645,21 @@ class _Turn:
         fresh: bool = False,
         hinted: frozenset[str] = frozenset(),
         asked_at: datetime | None = None,
+        outdated: Mapping[str, datetime] | None = None,
     ) -> None:
         services = self.services
-        if known.report is None and known.previous is None:
-            stored = self._stored_report(governed)
-            if stored is not None:
-                known.previous = documents.restored(stored)
-                billed = (stored.get("status") or {}).get("billed") or ()
-                services.inspector.carry(governed.target, documents.carried(billed))
+        stored = self._stored_report(governed) if known.report is None else None
+        if stored is not None:
+            known.previous = known.previous or documents.restored(stored)
+            billed = (stored.get("status") or {}).get("billed") or ()
+            services.inspector.carry(governed.target, documents.carried(billed))
         previous = known.report or known.previous
-        task = self._task(governed, fresh=fresh, hinted=hinted, asked_at=asked_at)
+        task = self._task(governed, fresh=fresh, hinted=hinted, asked_at=asked_at, outdated=outdated)
         evidence = self._evidence(governed)
         outcome = services.inspector.inspect(task, evidence, previous)
         known.failures, known.error, known.tried_at = 0, None, None
-        services.counters.inspected(outcome.report.inspection.duration)
+        trace_id, now = services.tracer.current().trace_id, services.clock().timestamp()
+        services.counters.inspected(outcome.report.inspection.duration, trace_id, now)
         self._take(governed, known, outcome, previous)
 
     def _reassessed(self, governed: Governed, known: _Known) -> bool:
@@ -679,7 +710,10 @@ class _Turn:
         )
         known.report, known.previous = outcome.report, None
         parameters = governed.demand.every_parameter(services.inspector.catalogue)
-        known.plan = plan(outcome.report, outcome.snapshot, services.remediations, owner, governed.inputs, parameters)
+        with services.tracer.span("plan", {ACCOUNT_ID: governed.target.account_id}):
+            known.plan = plan(
+                outcome.report, outcome.snapshot, services.remediations, owner, governed.inputs, parameters
+            )
         write_report(services, self.key, self.policy, governed.account, outcome, known.plan, previous)
         writer = PolicyWriter(services, self.body)
         announce(writer, previous, outcome.report)
@@ -699,8 +733,10 @@ class _Turn:
             if body is None:
                 continue
             proposals.remember(body)
-            wait = self.reconciler.remediator.step(body, self._situation(governed, known))
-            fresh = self.services.cluster.get(Key(REMEDIATIONS, self.key.namespace, name))
+            with self.services.tracer.span("remediation", _told(body)) as span:
+                wait = self.reconciler.remediator.step(body, self._situation(governed, known))
+                fresh = self.services.cluster.get(Key(REMEDIATIONS, self.key.namespace, name))
+                span.note({"passmuster.state": ((fresh or {}).get("status") or {}).get("state", "")})
             if fresh is not None:
                 proposals.remember(fresh)
                 if fresh["metadata"].get("generation") != body["metadata"].get("generation"):
@@ -717,8 +753,9 @@ class _Turn:
         if known.report is None or known.plan is None:
             raise ClusterUnreachable("nothing is known of the account yet")
 
-        def refresh(checks: Sequence[str]) -> tuple[Report, Mapping[str, Step]]:
-            self._inspect(governed, known, hinted=self._services_of(checks))
+        def refresh(checks: Sequence[str], changed_at: datetime | None) -> tuple[Report, Mapping[str, Step]]:
+            outdated = dict.fromkeys(self._billed_of(checks), changed_at) if changed_at is not None else {}
+            self._inspect(governed, known, hinted=self._services_of(checks), outdated=outdated)
             if known.report is None or known.plan is None:
                 raise ClusterUnreachable("the account could not be read again")
             return known.report, steps_of(known.plan)
@@ -733,6 +770,7 @@ class _Turn:
             api=lambda region: self.reconciler.steps(governed, region),
             definition=self.services.remediations.get,
             refresh=refresh,
+            hold=self._hold_stacks,
             inspected=known.report.inspection.id != known.watched,
         )
 
@@ -750,19 +788,55 @@ class _Turn:
         services = {link.service for call in calls for link in call.chain()}
         return frozenset({*services, STACKS.name} if TAGGED.service in services else services)
 
+    def _billed_of(self, checks: Sequence[str]) -> frozenset[str]:
+        """The names of what these checks read that AWS bills."""
+        catalogue = self.services.inspector.catalogue
+        calls = (c for check in checks if check in catalogue for c in union(calls_of(catalogue.get(check))))
+        return frozenset(call.name for call in calls if call.billed)
+
+    def _hold_stacks(self) -> None:
+        """The finalizer, before a stack is made: a policy that is deleted from now on takes it along.
+
+        Raises Conflict if the policy is gone.
+        """
+        finalizers = self.policy.metadata.finalizers
+        if self.policy.spec.deletion_policy is DeletionPolicy.DELETE and FINALIZER not in finalizers:
+            self._finalize([*finalizers, FINALIZER])
+
     def _guard_stacks(self, governed: Governed) -> None:
         """The finalizer is there only while deletionPolicy is Delete and a stack of ours exists."""
         finalizers = self.policy.metadata.finalizers
-        has_stack = any(
-            r.status.stack is not None and r.status.stack.status not in (None, "DELETE_COMPLETE", "ROLLBACK_COMPLETE")
-            for r in self._proposals.all()
-            if r.spec.way in OWN_STACKS
-        )
-        wanted = governed.policy.spec.deletion_policy is DeletionPolicy.DELETE and has_stack
-        if wanted == (FINALIZER in finalizers):
-            return
-        kept = [name for name in finalizers if name != FINALIZER] + ([FINALIZER] if wanted else [])
-        self.services.cluster.patch(self.key, {"metadata": {"finalizers": kept}})
+        wanted = governed.policy.spec.deletion_policy is DeletionPolicy.DELETE
+        if wanted and any(has_own_stack(body) for _, body in self.services.cache.owned(REMEDIATIONS, self.key)):
+            self._hold_stacks()
+        elif FINALIZER in finalizers and not (wanted and self.reconciler.own_stacks(self.key)):
+            self._finalize([name for name in finalizers if name != FINALIZER])
+
+    def _finalize(self, finalizers: Sequence[str]) -> None:
+        patched = self.services.cluster.patch(self.key, {"metadata": {"finalizers": finalizers}})
+        if patched is None:
+            raise Conflict(f"{self.key} is gone")
+        self.policy = ReadinessPolicy.read(patched)
+
+
+def _made_for(stacks: Stacks, stack: Stack, remediation: Remediation) -> bool:
+    """Whether a stack at rest is this remediation's. One in review has neither tags nor a template, but change sets."""
+    if stack.status == "REVIEW_IN_PROGRESS":
+        prepared = remediation.status.change_set
+        return prepared is not None and stacks.change_set(stack.name, prepared.name) is not None
+    return adoption.made_for(stacks, stack) == remediation.metadata.name[-128:]
+
+
+def _told(remediation: Object) -> Attributes:
+    """What a span says of a remediation: whose it is and which, but nothing of what it is about."""
+    spec = remediation["spec"]
+    return {
+        ACCOUNT_ID: spec["accountId"],
+        "passmuster.remediation": spec["remediation"],
+        "passmuster.remediation_name": remediation["metadata"]["name"],
+        "passmuster.way": spec["way"],
+        "cloud.region": spec["region"],
+    }
 
 
 def _undo_asked(remediation: Remediation) -> bool:

@@ -15,12 +15,12 @@ two effects. A change is applied when a fresh inspection says so, never because 
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from passmuster.api.approval import Action, approvers
 from passmuster.api.conditions import ConditionReason, ConditionType
 from passmuster.api.policy import Gating
-from passmuster.api.remediation import Remediation, State, Way
+from passmuster.api.remediation import OWN_STACKS, Remediation, State, Way
 from passmuster.api.resource import EDITED_BY
 from passmuster.assess import scoring
 from passmuster.assess.plan import Step
@@ -53,6 +53,8 @@ _ALWAYS_APPROVED = frozenset({Way.OWNER_STACK, Way.API_STEP})
 """Ways that need an approval in every mode."""
 
 ROLE_GONE = "The account has no remediation role any more"
+BILLED_AFTER = timedelta(seconds=10)
+"""When a change is proved by what AWS bills: that is read once, so not before AWS tells of the change."""
 
 
 class Remediator:
@@ -175,6 +177,8 @@ class _Steps:
             life.wait(*held)
             return WAITING
         self._demand_guard()
+        if proposal.way in OWN_STACKS:
+            self._situation.hold()
         return self._course().prepare(proposal)
 
     def _unpermitted(self, way: Way) -> tuple[ConditionReason, str] | None:
@@ -380,7 +384,10 @@ class _Steps:
 
     def _settle(self) -> float | None:
         life, spec = self._life, self._object.spec
-        self._situation.look_again(spec.fixes)
+        now = life.clock()
+        entered = life.entered(State.SETTLING) or now
+        told_at = entered + BILLED_AFTER
+        self._situation.look_again(spec.fixes, told_at if life.pays_for_proof and now >= told_at else None)
         report = self._situation.report
         results = {r.id: r for r in report.checks}
         waiting = [
@@ -388,8 +395,6 @@ class _Steps:
             for n in spec.findings
             if not done(Named(n.check, n.region, n.resource), results.get(n.check), life.definition, spec.target)
         ]
-        now = life.clock()
-        entered = life.entered(State.SETTLING) or now
         deadline = self._object.status.settles_until
         late = deadline is not None and now > deadline
         names = ", ".join(sorted({n.check for n in waiting}))
