@@ -29,10 +29,11 @@ from passmuster.checks import catalogue
 from passmuster.checks.catalogue import load
 from passmuster.checks.declaration import Check
 from passmuster.checks.judge import calls_of, distinct_calls
-from passmuster.inventory.call import Call, Where, union
+from passmuster.inventory.call import RARELY, Call, Request, Where, union
 from passmuster.inventory.snapshot import Snapshot
 from passmuster.model.errors import CheckNotFound
 from passmuster.model.parameter import Kind, Parameter, Stricter
+from passmuster.model.verdict import Phase, Severity
 from replay import collect
 
 CHECKS = [pytest.param(check, id=check.id) for check in load()]
@@ -46,7 +47,6 @@ DESIGNED: dict[str, dict[str, Any]] = yaml.safe_load((Path(__file__).parent / "r
 LISTED: dict[str, list[dict[str, Any]]] = yaml.safe_load((Path(__file__).parent / "mapping_ids.yaml").read_text())
 LONGEST = 250
 LONGER = {
-    "auto-scaling-configured": 275,
     "automated-backups": 272,
     "connection-pooling": 323,
     "cross-region-replication": 407,
@@ -421,6 +421,40 @@ def asks_for_each_row(call: Call) -> bool:
     """Whether rows lead to requests of their own; a fan-out whose parameters are all constant asks once for all."""
     constant = isinstance(call.param, Mapping) and all(expression.startswith("'") for expression in call.param.values())
     return call.each is not None and not constant
+
+
+UNALTERABLE = {"ecs:DescribeTaskDefinition", "elbv2:DescribeSSLPolicies"}
+"""What tells of a revision that never changes, and what AWS tells of itself: none of it is the account's to change."""
+
+
+def test_what_urgent_checks_read_of_the_account_is_never_older_than_the_interval() -> None:
+    first, worst = Phase.PRODUCTION.up_to(), (Severity.CRITICAL, Severity.HIGH)
+    urgent = [check for check in load() if check.phase in first and check.severity in worst]
+    assert urgent
+    for check in urgent:
+        slow = {call.name for call in union(calls_of(check)) if call.freshness is not None and not call.billed}
+        assert slow <= UNALTERABLE, (
+            f"{check.id}: {sorted(slow - UNALTERABLE)} may be read as rarely as the freshness says"
+        )
+
+
+def test_what_is_read_rarely_has_one_age_so_that_what_is_compared_was_read_together() -> None:
+    spans = {call.freshness for call in union(distinct_calls(load())) if call.freshness and not call.billed}
+    assert {span for span in spans if span < timedelta(hours=24)} == {RARELY}
+
+
+def test_a_gated_call_is_asked_once_for_a_region_with_parameters_that_are_always_the_same() -> None:
+    gated = [call for call in union(distinct_calls(load())) if call.gated]
+    assert gated
+    for call in gated:
+        for region in ("eu-central-1", "eu-west-1"):
+            requests = {request for row in ({"a": 1}, {"a": 2}) for request in _gated_requests(call, row, region)}
+            assert requests == {call.root_request(region)}, call.name
+
+
+def _gated_requests(call: Call, row: dict[str, int], region: str) -> list[Request]:
+    anything = replace(call, over="@")
+    return list(anything.requests(row, Request("any", "Any", region), region))
 
 
 def test_only_billed_and_slow_calls_are_read_more_rarely_than_the_interval() -> None:

@@ -21,7 +21,7 @@ from passmuster.aws.collector import ATTEMPTS, DEFAULT_ATTEMPTS, Collection, Col
 from passmuster.aws.limits import BURST, DEFAULT_RATE, Bucket, Limits
 from passmuster.aws.principal import Principal
 from passmuster.aws.transport import CallError, CredentialsExpired
-from passmuster.inventory.call import Call, Request, Where
+from passmuster.inventory.call import ONCE, RARELY, UNCHANGING, Call, Request, Where
 from passmuster.inventory.snapshot import Reading, Snapshot, Unread, View, mark, seen
 from passmuster.model.errors import WrongCredentials
 from passmuster.model.verdict import Reason
@@ -382,6 +382,174 @@ def test_no_row_is_rotated_before_the_interval_is_over() -> None:
     assert transport.asked == []
 
 
+SLOW = Call("ecs", "ListClusters", items="clusterArns", freshness=RARELY)
+
+
+@pytest.mark.parametrize(("hours", "asked"), [(1, 0), (5, 0), (6, 1), (30, 1)])
+def test_what_changes_slowly_is_read_again_when_its_own_age_is_over(hours: int, asked: int) -> None:
+    first = run([SLOW], Script({"ListClusters": {"clusterArns": ["a"]}})).snapshot
+    transport = Script({"ListClusters": {"clusterArns": ["a", "b"]}})
+    second = run([SLOW], transport, first, at=hours * HOUR).snapshot
+    assert len(transport.asked) == asked
+    (origin, *_) = {row.origin.observed_at for row in View(second, (SLOW,)).rows(SLOW)}
+    assert origin == (NOW + hours * HOUR if asked else NOW), "evidence says when it was read"
+
+
+def test_an_interval_that_is_longer_than_an_age_reads_again_every_time() -> None:
+    first = run([SLOW], Script({"ListClusters": {"clusterArns": ["a"]}})).snapshot
+    transport = Script({"ListClusters": {"clusterArns": ["a"]}})
+    run([SLOW], transport, first, at=24 * HOUR, interval=24 * HOUR)
+    assert len(transport.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "anew", [{"fresh": True}, {"hinted": frozenset({"ecs"})}, {"hinted": frozenset({"ecs:ListClusters"})}]
+)
+def test_who_asks_gets_what_changes_slowly_read_at_once(anew: dict[str, Any]) -> None:
+    first = run([SLOW], Script({"ListClusters": {"clusterArns": ["a"]}})).snapshot
+    transport = Script({"ListClusters": {"clusterArns": ["b"]}})
+    second = run([SLOW], transport, first, at=timedelta(minutes=1), **anew).snapshot
+    assert rows(second, SLOW) == ["b"]
+
+
+def test_the_rows_of_what_changes_slowly_are_rotated_but_not_before_their_age() -> None:
+    group = replace(QUEUE, freshness=RARELY)
+    snapshot = run([group], Script({"ListQueues": {"QueueUrls": ["q"]}})).snapshot
+    asked = []
+    for hour in range(1, 13):
+        transport = Script({"ListQueues": {"QueueUrls": ["q"]}})
+        snapshot = run([group], transport, snapshot, at=hour * HOUR).snapshot
+        asked.append(transport.counted.get("GetQueueAttributes", 0))
+    assert asked == [0, 0, 0, 0, 0, 1] * 2
+
+
+@pytest.mark.parametrize(("freshness", "asked"), [(RARELY, 1), (UNCHANGING, 0)])
+def test_only_what_never_changes_is_not_asked_again_for_a_row_that_changed(freshness: timedelta, asked: int) -> None:
+    group = Call(
+        "rds", "ListTagsForResource", each=TRAILS_OF_TWO_FIELDS, over="Name", param="ResourceName", freshness=freshness
+    )
+    first = run([group], Script({"DescribeTrails": trails(a=1)})).snapshot
+    transport = Script({"DescribeTrails": trails(a=2)})
+    run([group], transport, first, at=HOUR)
+    assert transport.counted.get("ListTagsForResource", 0) == asked
+
+
+# gates ----------------------------------------------------------------------------------------------------------------
+
+GATED = Call("cloudwatch", "DescribeAlarms", each=QUEUES, param=ONCE, items="MetricAlarms")
+
+
+def both(queues: Any, alarms: Any) -> dict[str, Any]:
+    return {"ListQueues": queues, "DescribeAlarms": alarms}
+
+
+def test_a_gated_call_is_not_made_where_there_is_nothing_that_it_is_about() -> None:
+    transport = Script(both({"QueueUrls": []}, {"MetricAlarms": ["a"]}))
+    snapshot = run([GATED], transport).snapshot
+    assert transport.counted == {"ListQueues": 1}
+    assert rows(snapshot, GATED) == []
+    assert list(snapshot.gaps()) == []
+
+
+def test_a_gated_call_is_made_once_whatever_the_number_of_rows() -> None:
+    transport = Script(both({"QueueUrls": ["p", "q", "r"]}, {"MetricAlarms": ["a", "b"]}))
+    snapshot = run([GATED], transport).snapshot
+    assert transport.counted == {"ListQueues": 1, "DescribeAlarms": 1}
+    assert rows(snapshot, GATED) == ["a", "b"], "each row once, and not once for each queue"
+    assert transport.asked[-1].arguments() == {}
+
+
+def test_a_gate_is_judged_region_by_region() -> None:
+    def queues(request: Request) -> Any:
+        return {"QueueUrls": ["q"] if request.region == "eu-west-1" else []}
+
+    transport = Script(both(queues, {"MetricAlarms": ["a"]}))
+    run([GATED], transport, regions=(REGION, "eu-west-1"))
+    assert [r.region for r in transport.asked if r.operation == "DescribeAlarms"] == ["eu-west-1"]
+
+
+@pytest.mark.parametrize(("version", "asked"), [(1, 0), (2, 1)])
+def test_only_the_rows_that_a_gate_is_about_open_it(version: int, asked: int) -> None:
+    gated = Call("cloudwatch", "DescribeAlarms", each=TRAILS_OF_TWO_FIELDS, over="Version == `2`", param=ONCE)
+    transport = Script({"DescribeTrails": trails(a=1, b=version)})
+    run([gated], transport)
+    assert transport.counted.get("DescribeAlarms", 0) == asked
+
+
+def test_behind_a_gate_that_may_not_be_read_is_a_gap_and_no_request() -> None:
+    transport = Script(both(refused(), {"MetricAlarms": []}))
+    snapshot = run([GATED], transport).snapshot
+    assert transport.counted == {"ListQueues": 1}
+    with pytest.raises(Unread, match="sqs:ListQueues AccessDenied"):
+        rows(snapshot, GATED)
+
+
+def test_a_gate_unread_in_one_region_leaves_what_was_read_in_another() -> None:
+    def queues(request: Request) -> Any:
+        return refused() if request.region == REGION else {"QueueUrls": ["q"]}
+
+    snapshot = run([GATED], Script(both(queues, {"MetricAlarms": ["a"]})), regions=(REGION, "eu-west-1")).snapshot
+    assert [row.data for row in seen(View(snapshot, (GATED,)).rows(GATED))] == ["a"]
+    with pytest.raises(Unread):
+        rows(snapshot, GATED)
+    assert [row.data for row in View(snapshot, (GATED,), "eu-west-1").rows(GATED)] == ["a"]
+
+
+def test_one_row_opens_a_gate_whatever_else_of_it_could_not_be_read() -> None:
+    gated = replace(GATED, each=QUEUE)
+
+    def attributes(request: Request) -> Any:
+        return refused() if request.arguments()["QueueUrl"] == "closed" else {"Attributes": {"a": "b"}}
+
+    answers = {
+        "ListQueues": {"QueueUrls": ["closed", "open"]},
+        "GetQueueAttributes": attributes,
+        "DescribeAlarms": {"MetricAlarms": ["a"]},
+    }
+    snapshot = run([gated], Script(answers)).snapshot
+    assert rows(snapshot, gated) == ["a"], "the whole list of the region was read"
+    assert gap_of(snapshot, QUEUE) is Reason.DENIED
+
+
+@pytest.mark.parametrize(("minutes", "asked"), [(10, 0), (60, 1)])
+def test_a_gated_call_is_read_again_after_the_interval(minutes: int, asked: int) -> None:
+    answers = both({"QueueUrls": ["p", "q"]}, {"MetricAlarms": ["a"]})
+    first = run([GATED], Script(answers)).snapshot
+    transport = Script(answers)
+    assert rows(run([GATED], transport, first, at=timedelta(minutes=minutes)).snapshot, GATED) == ["a"]
+    assert transport.counted.get("DescribeAlarms", 0) == asked
+
+
+@pytest.mark.parametrize(
+    ("after", "asked"),
+    [(trails(a=1, b=1), 0), (trails(a=7, b=7), 0), (trails(a=1), 0), (trails(a=1, b=1, c=1), 1), (trails(), 0)],
+    ids=["nothing changed", "what it is not about changed", "one is gone", "one is new", "none is left"],
+)
+def test_something_new_behind_a_gate_makes_even_a_slow_answer_old(after: dict[str, Any], asked: int) -> None:
+    gated = replace(GATED, each=TRAILS_OF_TWO_FIELDS, over="Name", freshness=RARELY)
+    first = run(
+        [gated], Script({"DescribeTrails": trails(a=1, b=1), "DescribeAlarms": {"MetricAlarms": ["x"]}})
+    ).snapshot
+    transport = Script({"DescribeTrails": after, "DescribeAlarms": {"MetricAlarms": ["x", "y"]}})
+    second = run([gated], transport, first, at=HOUR).snapshot
+    assert transport.counted.get("DescribeAlarms", 0) == asked
+    assert rows(second, gated) == ([] if not after["trailList"] else ["x", "y"] if asked else ["x"])
+
+
+def test_what_fans_out_from_a_gated_call_belongs_to_its_rows() -> None:
+    child = Call("sns", "ListSubscriptionsByTopic", each=GATED, param="TopicArn", items="Subscriptions")
+    answers = {**both({"QueueUrls": ["p", "q"]}, {"MetricAlarms": ["a", "b"]}), "ListSubscriptionsByTopic": {}}
+    transport = Script(answers)
+    run([child], transport)
+    assert transport.counted == {"ListQueues": 1, "DescribeAlarms": 1, "ListSubscriptionsByTopic": 2}
+
+
+@pytest.mark.parametrize("wrong", [{"batch": 10}, {"region_of": "@"}])
+def test_a_gated_call_cannot_be_more_than_one_request_where_the_rows_are(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="gated"):
+        replace(GATED, **wrong)
+
+
 # bills ----------------------------------------------------------------------------------------------------------------
 
 
@@ -406,6 +574,26 @@ def test_a_billed_call_is_not_repeated_after_a_restart() -> None:
     late = Script({"GetTags": {"Tags": []}})
     run([COSTS], late, restarted, at=timedelta(days=7))
     assert len(late.asked) == 1
+
+
+def test_a_billed_answer_from_before_a_change_is_paid_for_again_and_once() -> None:
+    other = Call("ce", "GetCostCategories", items="CostCategoryNames", billed=0.01, freshness=timedelta(days=7))
+    answers = {"GetTags": {"Tags": ["a"]}, "GetCostCategories": {"CostCategoryNames": ["b"]}}
+    snapshot = run([COSTS, other], Script(answers)).snapshot
+    changed = {COSTS.name: NOW + HOUR}
+    asked = []
+    for hours in (1, 2, 3, 30):
+        transport = Script(answers)
+        snapshot = run([COSTS, other], transport, snapshot, at=hours * HOUR, outdated=changed).snapshot
+        asked.append(transport.counted)
+    assert asked == [{"GetTags": 1}, {}, {}, {}]
+
+
+def test_a_hint_does_not_pay_for_what_is_billed() -> None:
+    snapshot = run([COSTS], Script({"GetTags": {"Tags": ["a"]}})).snapshot
+    transport = Script({})
+    run([COSTS], transport, snapshot, at=HOUR, hinted=frozenset({"ce"}))
+    assert transport.asked == []
 
 
 def test_only_billed_answers_are_carried_over_a_restart() -> None:

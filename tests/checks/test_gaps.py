@@ -20,7 +20,7 @@ from passmuster.assess.assessment import status_of
 from passmuster.aws.transport import CallError
 from passmuster.checks.catalogue import load
 from passmuster.checks.declaration import Check
-from passmuster.checks.judge import calls_of, distinct_calls, judge
+from passmuster.checks.judge import calls_of, distinct_calls, explain, judge
 from passmuster.inventory.call import Call, Request
 from passmuster.inventory.operations.organizations import ORGANIZATION
 from passmuster.inventory.permissions import actions
@@ -112,6 +112,14 @@ def test_an_account_whose_every_answer_fails_is_unknown(check: Check, fault: str
         assert finding.status is Status.UNKNOWN, shown(findings)
         assert finding.reason is FAULTS[fault][1], shown(findings)
         names_what_is_missing(check, finding)
+
+
+def test_what_was_not_read_in_time_is_not_called_old() -> None:
+    gaps = [gap for gap in faulty_account("too late").gaps() if gap.code == "DeadlineExceeded"]
+    assert gaps
+    assert {explain(gap).partition(" was ")[2] for gap in gaps} == {
+        "not read before the inspection's time was over; it is read next time"
+    }
 
 
 @pytest.mark.parametrize("check", [param for param in CHECKS if param.values[0].payer])

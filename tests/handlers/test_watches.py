@@ -44,6 +44,17 @@ def test_events_are_handed_on_with_key_and_type(streams: Streams) -> None:
     assert streams.seen == [("", A), ("", ACCOUNT), ("MODIFIED", A), ("DELETED", A)]
 
 
+def test_a_report_that_was_handed_on_is_not_held_as_a_whole() -> None:
+    kept: list[Any] = []
+    watches = Watches(dict, lambda kind, key, body: kept.append(dict(body)))
+    for plural, left in ((REPORTS, {}), (POLICIES, {"level": "Stable"})):
+        metadata = {"name": "a", "namespace": "shop", "resourceVersion": "1"}
+        body = {"metadata": metadata, "status": {"level": "Stable"}}
+        asyncio.run(watches._handler(plural)(event={"type": None, "object": body}))
+        assert kept.pop()["status"] == {"level": "Stable"}, "whoever is told gets all of it"
+        assert body.get("status", {}) == left
+
+
 def test_streams_that_are_up_to_date_missed_nothing(streams: Streams) -> None:
     assert streams.watches.audit({A: "10", ACCOUNT: "7"}) == []
     assert streams.watches.age() == 0

@@ -7,11 +7,14 @@ An account that is throttled or hangs therefore holds up nobody but itself.
 What a previous snapshot still knows is not asked again::
 
     a call by itself   is read again when older than its freshness (default: the inspection interval)
+    a gated call       the same, and at once for a new value of the call it waits for; where that has none, not at all
     a row's fan-out    when its parent row changed or is new, and otherwise in rotation, so that every one
-                       is read within its maximum age (default 24 h)
-    a billed fan-out   when older than its freshness, whatever became of its parent row
+                       is read within its maximum age (default 24 h) and none before its freshness is over
+    a billed fan-out   when older than its freshness, whatever became of its parent row; the same for one whose
+                       freshness is more than a day
     a gap              always
     a hint             names services whose readings do not count as known
+    a change           pays for what is billed once more, to be proved by it: answers from before it do not count
 
 What the deadline cuts off in rotation counts as long as it is younger than its maximum age; anything else is a gap.
 """
@@ -23,8 +26,9 @@ import math
 import random
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -32,7 +36,7 @@ from typing import Protocol
 from passmuster.aws.limits import Limits
 from passmuster.aws.principal import Principal, acting_as
 from passmuster.aws.transport import CallError, CredentialsExpired, Transport
-from passmuster.inventory.call import JSON, Call, Request, union
+from passmuster.inventory.call import JSON, Call, Request, query, union
 from passmuster.inventory.snapshot import Gap, Reading, Snapshot
 from passmuster.model.verdict import Reason
 
@@ -67,7 +71,8 @@ class NoObserver:
 @dataclass(frozen=True, slots=True)
 class Scope:
     """What one collection covers. `fresh` reads everything again but billed calls; `hinted` only these services, and
-    these calls by name; what was read since `asked_at` already answers either."""
+    these calls by name; what was read since `asked_at` already answers either. Of the billed calls that `outdated`
+    names, what was read before the time given there does not count as known."""
 
     account_id: str
     partition: str
@@ -78,6 +83,7 @@ class Scope:
     fresh: bool = False
     hinted: frozenset[str] = frozenset()
     asked_at: datetime | None = None
+    outdated: Mapping[str, datetime] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -250,7 +256,7 @@ class _Run:
                 if not lane:
                     del self._lanes[place]
                 bucket.take(now)
-                running[pool.submit(self._ask, job)] = job
+                running[pool.submit(copy_context().run, self._ask, job)] = job
                 handed_over = True
                 if len(running) >= self._threads:
                     break
@@ -351,41 +357,51 @@ class _Run:
                 absent = Reading(self._now, absent=Reason.NOT_IN_PARTITION)
                 self._store(call, call.root_request(region), absent)
             return
-        freshness = call.freshness or self._scope.interval
         for region in self.collection.snapshot.regions_of(call):
-            request = call.root_request(region)
-            known = self._known_reading(call, request)
-            if known is not None and self._now - known.observed_at < freshness * FRESHNESS_SLACK:
-                self._store(call, request, known)
-            else:
-                self._want(call, request)
+            self._want_by_age(call, call.root_request(region))
+
+    def _want_by_age(self, call: Call, request: Request) -> None:
+        """Takes over what is known while it is fresh, and asks otherwise."""
+        freshness = call.freshness or self._scope.interval
+        known = self._known_reading(call, request)
+        if known is not None and self._now - known.observed_at < freshness * FRESHNESS_SLACK:
+            self._store(call, request, known)
+        else:
+            self._want(call, request)
 
     def _want_children(self, call: Call, parent: Request, reading: Reading) -> None:
         old_parent = self._previous.get(call.each, parent) if self._previous is not None and call.each else None
-        before = {repr(row) for row in old_parent.rows} if old_parent is not None else set()
+        before = {_identity(call, row) for row in old_parent.rows} if old_parent is not None else set()
         maximum = call.max_age if call.max_age is not None else max(DEFAULT_MAX_AGE, call.freshness or timedelta(0))
         offered = self._transport.offers(call.service, self._scope.partition)
         aged: list[tuple[datetime, Request, Reading]] = []
         total = 0
         for row in reading.rows:
-            unchanged = bool(before) and repr(row) in before
+            unchanged = bool(before) and _identity(call, row) in before
             for request in call.requests(row, parent, parent.region):
-                if request in self.collection.snapshot.readings.get(call, {}):
-                    continue
                 if not offered:
                     self._store(call, request, Reading(self._now, absent=Reason.NOT_IN_PARTITION))
                     continue
+                if call.gated and not unchanged:
+                    self._want(call, request)
+                    continue
+                if self.collection.snapshot.get(call, request) is not None:
+                    continue
+                if call.gated:
+                    self._want_by_age(call, request)
+                    continue
                 total += 1
-                known = self._known_reading(call, request) if unchanged or call.billed else None
+                known = self._known_reading(call, request) if unchanged or call.by_age_alone else None
                 if known is None or self._now - known.observed_at >= maximum * FRESHNESS_SLACK:
                     self._want(call, request)
                 else:
                     aged.append((known.observed_at, request, known))
         share = self._scope.interval / maximum if maximum > timedelta(0) else 1.0
         rotated = math.ceil(total * min(1.0, share)) if not call.billed else 0
+        soonest = max(self._scope.interval, call.freshness or timedelta(0))
         aged.sort(key=lambda entry: entry[0])
         for position, (observed_at, request, known) in enumerate(aged):
-            due = self._now - observed_at >= self._scope.interval * FRESHNESS_SLACK
+            due = self._now - observed_at >= soonest * FRESHNESS_SLACK
             if due and position < rotated:
                 self._young[(call, request)] = known
                 self._want(call, request)
@@ -399,8 +415,11 @@ class _Run:
         reading = self._previous.known(call, request)
         if reading is None or reading.gap is not None:
             return None
+        if call.billed:
+            changed_at = self._scope.outdated.get(call.name)
+            return reading if changed_at is None or reading.observed_at >= changed_at else None
         hinted = not self._scope.hinted.isdisjoint((call.service, call.name))
-        anew = not call.billed and (self._scope.fresh or hinted)
+        anew = self._scope.fresh or hinted
         if anew and (self._scope.asked_at is None or reading.observed_at < self._scope.asked_at):
             return None
         return reading
@@ -422,6 +441,11 @@ class _Run:
         self._sequence += 1
         lane = self._lanes.setdefault((job.request.region, job.request.service), [])
         heapq.heappush(lane, (due, self._sequence, job))
+
+
+def _identity(call: Call, row: JSON) -> str:
+    """What must be the same for an answer about a row to be taken over: the row, or what a gate looks at."""
+    return repr(query(call.over, row) if call.gated else row)
 
 
 def billed_readings(snapshot: Snapshot) -> Iterator[tuple[Call, Request, Reading]]:

@@ -108,6 +108,8 @@ def explain(gap: Gap) -> str:
         case Reason.PARTIAL:
             return f"{gap.call.name} answered only in part ({gap.code}); nothing is judged from half a list"
         case Reason.STALE:
+            if gap.code == "DeadlineExceeded":
+                return f"{gap.call.name} was not read before the inspection's time was over; it is read next time"
             return f"{gap.call.name} was last read too long ago ({gap.code})"
         case _:
             return f"{gap.call.name} failed ({gap.code})"

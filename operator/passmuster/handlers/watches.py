@@ -19,7 +19,7 @@ import kopf
 import structlog
 
 from passmuster.api.resource import GROUP, VERSION
-from passmuster.engine.ports import ACCOUNTS, NAMESPACES, OF_A_POLICY, POLICIES, Key, Object
+from passmuster.engine.ports import ACCOUNTS, NAMESPACES, OF_A_POLICY, POLICIES, REPORTS, Key, Object
 
 WATCHED = (POLICIES, ACCOUNTS, *OF_A_POLICY)
 
@@ -129,6 +129,8 @@ class Watches:
                 else:
                     self._streamed[key] = body["metadata"].get("resourceVersion", "")
             self._on_event(kind, key, body)
+            if plural == REPORTS:
+                body.pop("status", None)  # kopf holds on to an object for seconds, and at a start to all of them
 
         on_event.__name__ = f"on_{plural}"
         return on_event
@@ -154,7 +156,7 @@ async def _configure(settings: kopf.OperatorSettings, **_: Any) -> None:
     settings.watching.connect_timeout = 10
     settings.watching.reconnect_backoff = 1.0
     settings.watching.inactivity_timeout = 70
-    settings.watching.chunk_size = 500
+    settings.watching.chunk_size = 100
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = 5
     settings.process.ultimate_exiting_timeout = 25

@@ -25,6 +25,10 @@ Where an operation wants to be told which account is meant, `args={"AccountId": 
 
 The marker is part of the request's identity, so that an answer is found again until its freshness is over; the value is
 filled in by `Request.sent`, when the collector sends the request.
+
+What means nothing without something else is asked only where that is there; `over` may say which rows count::
+
+    REPLICATIONS = Call("efs", "DescribeReplicationConfigurations", each=FILE_SYSTEMS, param=ONCE, ...)
 """
 
 from __future__ import annotations
@@ -77,6 +81,16 @@ GLOBAL_SERVICES = frozenset(
     }
 )
 """Services with one answer for the account, whatever the region."""
+
+ONCE: Mapping[str, str] = {}
+"""The `param` of a gated call: it takes nothing from the rows of `each`, and is made once where there is one."""
+
+RARELY = timedelta(hours=6)
+"""The `freshness` of what changes in days or months and what no Critical or High check of Foundation or Production
+reads. One span for all of it: what a check compares was then read at the same time."""
+
+UNCHANGING = timedelta(days=30)
+"""The `freshness` of a fan-out whose request names what never changes, such as a revision; the row with it may."""
 
 GLOBAL_REGIONS = {("aws", "globalaccelerator"): "us-west-2"}
 """Where a global service of a partition answers, if not in the control region."""
@@ -222,6 +236,8 @@ class Call:
         JMESPath over `{value, row, request, region, partition}` (request: the parameters the parent row was read with).
         `batch` > 1 packs that many values into one request as a list (all other parameters being equal). JMESPath here
         also knows `last_of(text, separator)` and `first_of(text, separator)`, for names that AWS gives only in ARNs.
+        With the param `ONCE` the call is *gated*: made once in each region where a row gives a value, and not where
+        none does, which reads as an empty answer. Where no row was read and some could not be, neither was the call.
     absent
         error codes that mean *not in use here*: an empty answer, not a refusal. Where a service says so with the code
         of a refusal, `Code: words of the message`.
@@ -231,7 +247,10 @@ class Call:
         or in an ARN.
     freshness
         how old an observation may be before it is read again (default: the policy's interval); `max_age` the same for
-        each row of a fan-out, which is re-read in rotation (default 24 h).
+        each row of a fan-out, which is re-read in rotation (default 24 h, and never before its freshness is over). An
+        alert, an annotation and a remediation that is verified read again what they name, whatever its age. A row that
+        changed has its requests made again at once, but for a freshness of more than a day; a gated call is made again
+        at once for a value of `over` that is new.
     back
         of a list that comes newest first: JMESPath of the time of a page's last member, and how far back is read. The
         pages after one that reaches further are not asked for.
@@ -262,6 +281,8 @@ class Call:
     def __post_init__(self) -> None:
         if (self.each is None) != (self.param == ""):
             raise ValueError(f"{self.name}: each and param go together")
+        if self.gated and (self.batch > 1 or self.region_of):
+            raise ValueError(f"{self.name}: a gated call is one request, where the rows were read")
         if isinstance(self.param, Mapping) and self.batch > 1 and "value" not in self.param.values():
             raise ValueError(f"{self.name}: a batched call binds `value` to one parameter")
 
@@ -276,6 +297,16 @@ class Call:
     def name(self) -> str:
         """`service:Operation`, as evidence names it: `elbv2:DescribeListeners`."""
         return f"{self.service}:{self.operation}"
+
+    @property
+    def gated(self) -> bool:
+        """Whether it is made once where another call has a row, and not for each row."""
+        return self.each is not None and self.param == ONCE
+
+    @property
+    def by_age_alone(self) -> bool:
+        """Whether what fans out is read again for its age alone, whatever became of the row that names it."""
+        return bool(self.billed) or (self.freshness or timedelta(0)) > timedelta(days=1)
 
     @property
     def scope(self) -> Where:

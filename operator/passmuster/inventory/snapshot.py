@@ -248,6 +248,8 @@ class View:
             requests = call.requests(of.data, of.request, of.region)
         elif call.each is None:
             requests = (call.root_request(region) for region in self._regions(call))
+        elif call.gated:
+            requests = self._gated(call, call.each, gaps)
         else:
             requests = (
                 request
@@ -267,6 +269,16 @@ class View:
             else:
                 for data in reading.rows:
                     yield Row(call, request, data, reading.observed_at)
+
+    def _gated(self, call: Call, gate: Call, gaps: list[Gap]) -> Iterator[Request]:
+        """One request for each region where the gate has a row; then what else of the gate was unread is no matter."""
+        unread: list[Gap] = []
+        asked: set[str] = set()
+        for row in self._rows(gate, None, unread):
+            for request in call.requests(row.data, row.request, row.region):
+                asked.add(request.region)
+                yield request
+        gaps.extend(gap for gap in unread if gap.request.region not in asked)
 
 
 class _Subject:

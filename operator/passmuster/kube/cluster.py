@@ -7,7 +7,7 @@ only what the engine decided to write.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,20 +18,26 @@ from passmuster.api import admission
 from passmuster.api.resource import API_VERSION, GROUP
 from passmuster.engine.ports import KINDS, NAMESPACES, ClusterUnreachable, Conflict, Key, Object
 from passmuster.kube.connection import MERGE, request
+from passmuster.model.trace import OFF, OUTCOME, Tracer
 
 MANAGER = "passmuster"
 PARTIAL = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
 TIMEOUT = (5, 30)
+PAGE, PAGE_OF_METADATA = 100, 500
+"""How many objects the API server gives at once: a page is in memory as a whole, and a report is large."""
 
 
 class KubeCluster:
     """Thread-safe: the client's connection pool is shared by all workers."""
 
-    def __init__(self, api: Any, leading: Callable[[], bool], *, namespace: str, instance: str) -> None:
+    def __init__(
+        self, api: Any, leading: Callable[[], bool], *, namespace: str, instance: str, tracer: Tracer = OFF
+    ) -> None:
         self._api = api
         self._leading = leading
         self._namespace = namespace
         self._instance = instance
+        self._tracer = tracer
         self._uid = ""
 
     def uid(self) -> str:
@@ -55,29 +61,34 @@ class KubeCluster:
     def list(
         self, plural: str, namespace: str = "", labels: str = "", *, metadata_only: bool = False
     ) -> Sequence[Object]:
-        """All objects of a kind, page by page; with `metadata_only` nothing else of them."""
-        items: list[Object] = []
+        """All objects of a kind; with `metadata_only` nothing else of them."""
+        return [*self.each(plural, namespace, labels, metadata_only=metadata_only)]
+
+    def each(
+        self, plural: str, namespace: str = "", labels: str = "", *, metadata_only: bool = False
+    ) -> Iterator[Object]:
+        """All objects of a kind, one after the other, of which no more than a page is in memory."""
         accept = PARTIAL if metadata_only else "application/json"
         proceed = ""
         while True:
-            query = [("limit", "500")]
+            query = [("limit", str(PAGE_OF_METADATA if metadata_only else PAGE))]
             if labels:
                 query.append(("labelSelector", labels))
             if proceed:
                 query.append(("continue", proceed))
             page = self._call("GET", self._path(plural, namespace), query=query, accept=accept)
             if page is None:
-                return items
-            items.extend(page["items"] or ())
+                return
+            yield from page["items"] or ()
             proceed = page["metadata"].get("continue", "")
             if not proceed:
-                return items
+                return
 
     def create(self, plural: str, body: Object) -> Object:
         """Creates an object, or returns the one that is there."""
         namespace = body["metadata"].get("namespace", "")
         try:
-            made = self._call("POST", self._path(plural, namespace), body=body)
+            made = self._write("POST", plural, self._path(plural, namespace), body)
         except Conflict:
             made = self.get(Key.of(plural, body))
         if made is None:
@@ -87,7 +98,8 @@ class KubeCluster:
 
     def patch(self, key: Key, patch: Object) -> Object | None:
         """Merges into metadata and spec."""
-        patched: Object | None = self._call("PATCH", self._path(key.plural, key.namespace, key.name), body=patch)
+        path = self._path(key.plural, key.namespace, key.name)
+        patched: Object | None = self._write("PATCH", key.plural, path, patch)
         return patched
 
     def patch_status(self, key: Key, status: Object, resource_version: str | None = None) -> Object | None:
@@ -96,12 +108,12 @@ class KubeCluster:
         if resource_version is not None:
             body["metadata"] = {"resourceVersion": resource_version}
         path = self._path(key.plural, key.namespace, key.name) + "/status"
-        patched: Object | None = self._call("PATCH", path, body=body)
+        patched: Object | None = self._write("PATCH", f"{key.plural}/status", path, body)
         return patched
 
     def delete(self, key: Key) -> None:
         """Deletes an object that may already be gone."""
-        self._call("DELETE", self._path(key.plural, key.namespace, key.name))
+        self._write("DELETE", key.plural, self._path(key.plural, key.namespace, key.name))
 
     def event(self, body: Object, *, kind: str, reason: str, message: str, warning: bool = False) -> None:
         """Posts an event; the same event about the same object again raises its count."""
@@ -133,11 +145,11 @@ class KubeCluster:
             },
         }
         try:
-            self._call("POST", path, body=event)
+            self._write("POST", "events", path, event)
         except Conflict:
             known = self._call("GET", f"{path}/{name}") or {}
             again = {"count": int(known.get("count", 1)) + 1, "lastTimestamp": now}
-            self._call("PATCH", f"{path}/{name}", body=again)
+            self._write("PATCH", "events", f"{path}/{name}", again)
 
     def approvals_guarded(self) -> str | None:
         """Compares the approval policy in the cluster with the one this version renders."""
@@ -154,6 +166,21 @@ class KubeCluster:
         base = "/api/v1" if plural == NAMESPACES else f"/apis/{API_VERSION}"
         scoped = f"{base}/namespaces/{namespace}/{plural}" if namespace and plural != NAMESPACES else f"{base}/{plural}"
         return f"{scoped}/{name}" if name else scoped
+
+    def _write(self, method: str, resource: str, path: str, body: Object | None = None) -> Any:
+        """A request that changes something, with a span of its own; `resource` is the plural, and its subresource."""
+        attributes = {"http.request.method": method, "passmuster.resource": resource}
+        span = self._tracer.request(f"{method} {resource}", attributes)
+        try:
+            answer = self._call(method, path, body=body)
+            span.note({OUTCOME: "ok" if answer is not None else "gone"})
+        except (Conflict, ClusterUnreachable) as error:
+            span.note({OUTCOME: "conflict" if isinstance(error, Conflict) else "failed"})
+            span.fail(type(error).__name__)
+            raise
+        finally:
+            span.end()
+        return answer
 
     def _call(
         self,

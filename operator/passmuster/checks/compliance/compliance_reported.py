@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 
 from passmuster.checks.declaration import Controls, check
-from passmuster.inventory.call import Call
+from passmuster.inventory.call import RARELY, Call
 from passmuster.inventory.operations.config import PACK_COMPLIANCE, PACKS
 from passmuster.inventory.operations.securityhub import STANDARDS
 from passmuster.inventory.snapshot import Row, View, first_found, seen
@@ -20,8 +20,9 @@ REPORT_PLANS = Call(
     "ListReportPlans",
     items="ReportPlans",
     keep=("ReportPlanName", "LastSuccessfulExecutionTime"),
+    freshness=RARELY,
 )
-AUDIT_MANAGER = Call("auditmanager", "GetAccountStatus", keep=("status",))
+AUDIT_MANAGER = Call("auditmanager", "GetAccountStatus", keep=("status",), freshness=RARELY)
 ASSESSMENT_REPORTS = Call(
     "auditmanager",
     "ListAssessmentReports",
@@ -30,6 +31,7 @@ ASSESSMENT_REPORTS = Call(
     param={"maxResults": "`100`"},
     items="assessmentReports",
     keep=("id", "name", "status", "creationTime"),
+    freshness=RARELY,
 )
 """Asked only where Audit Manager was set up: elsewhere it answers as if the role lacked a permission."""
 

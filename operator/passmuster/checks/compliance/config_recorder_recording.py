@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from passmuster.checks.declaration import Controls, check
-from passmuster.inventory.call import Call
+from passmuster.inventory.call import ONCE, Call
 from passmuster.inventory.snapshot import Row, View, unmet
 from passmuster.model.evidence import Evidence
 from passmuster.model.finding import Finding, failed, passed, unknown
@@ -22,6 +22,8 @@ RECORDERS = Call(
 RECORDER_STATUS = Call(
     "config",
     "DescribeConfigurationRecorderStatus",
+    each=RECORDERS,
+    param=ONCE,
     items="ConfigurationRecordersStatus",
     keep=("name", "arn", "recording", "lastStatus", "lastErrorCode", "servicePrincipal"),
     absent=("NoSuchConfigurationRecorderException",),
@@ -29,6 +31,8 @@ RECORDER_STATUS = Call(
 CHANNELS = Call(
     "config",
     "DescribeDeliveryChannels",
+    each=RECORDERS,
+    param=ONCE,
     items="DeliveryChannels",
     keep=("name", "s3BucketName"),
     absent=("NoSuchDeliveryChannelException",),
@@ -36,6 +40,8 @@ CHANNELS = Call(
 CHANNEL_STATUS = Call(
     "config",
     "DescribeDeliveryChannelStatus",
+    each=CHANNELS,
+    param=ONCE,
     items="DeliveryChannelsStatus",
     keep="{name: name, snapshot: configSnapshotDeliveryInfo.lastStatus, "
     "history: configHistoryDeliveryInfo.lastStatus, stream: configStreamDeliveryInfo.lastStatus}",

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from passmuster.checks.declaration import Controls, check
-from passmuster.inventory.call import Call
+from passmuster.inventory.call import RARELY, Call
 from passmuster.inventory.operations.config import RULES, TAG_REMEDIATIONS
 from passmuster.inventory.operations.organizations import (
     EFFECTIVE_TAG_POLICY,
@@ -35,6 +35,7 @@ HOOKS = Call(
     args={"Type": "HOOK", "Visibility": "PRIVATE"},
     items="TypeSummaries",
     keep=("TypeName", "TypeArn"),
+    freshness=RARELY,
 )
 """The account's own hooks and those of others that it has activated."""
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from passmuster.checks.declaration import Controls, check
-from passmuster.inventory.call import Call, Where
+from passmuster.inventory.call import RARELY, Call, Where
 from passmuster.inventory.snapshot import View
 from passmuster.model.evidence import Evidence
 from passmuster.model.finding import Finding, failed, passed, unknown
 from passmuster.model.parameter import Parameters
 from passmuster.model.verdict import Category, Phase, Reason, Severity
 
-ENROLLMENT = Call("compute-optimizer", "GetEnrollmentStatus", keep=("status", "statusReason"), where=Where.CONTROL)
+ENROLLMENT = Call(
+    "compute-optimizer", "GetEnrollmentStatus", keep=("status", "statusReason"), where=Where.CONTROL, freshness=RARELY
+)
 """One enrolment counts for every region, so it is asked once."""
 
 EXPECTED = "enrollment Active"

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from passmuster.checks.declaration import Controls, check
-from passmuster.inventory.call import Call, DaysAgo, Where
+from passmuster.inventory.call import RARELY, Call, DaysAgo, Where
 from passmuster.inventory.operations.budgets import (
     BUDGETS,
     NOTIFICATIONS,
@@ -56,7 +56,11 @@ COSTS = Call(
 """Asked to learn whether Cost Explorer answers at all; no amount is kept."""
 
 REPORTS = Call(
-    "cur", "DescribeReportDefinitions", items="ReportDefinitions", keep=("ReportName", "S3Bucket", "ReportStatus")
+    "cur",
+    "DescribeReportDefinitions",
+    items="ReportDefinitions",
+    keep=("ReportName", "S3Bucket", "ReportStatus"),
+    freshness=RARELY,
 )
 EXPORTS = Call(
     "bcm-data-exports",
@@ -64,6 +68,7 @@ EXPORTS = Call(
     items="Exports",
     keep=("ExportName", "ExportStatus"),
     where=Where.GLOBAL,
+    freshness=RARELY,
 )
 HEARD = "a budget or billing alarm that reaches somebody"
 EXPLAINED = "Cost Explorer or a cost and usage report"

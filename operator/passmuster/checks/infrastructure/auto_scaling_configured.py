@@ -6,50 +6,17 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
 from passmuster.checks.declaration import Controls, check
-from passmuster.inventory.call import Call
+from passmuster.inventory.operations.application_autoscaling import SCALING, TARGETS
 from passmuster.inventory.operations.autoscaling import GROUPS, POLICIES
 from passmuster.inventory.operations.dynamodb import TABLE
 from passmuster.inventory.operations.ecs import SERVICES, cluster_of
-from passmuster.inventory.operations.lambda_ import FUNCTIONS
+from passmuster.inventory.operations.lambda_ import PROVISIONED
 from passmuster.inventory.operations.rds import DB_CLUSTERS, DB_INSTANCES, is_aurora, is_changing, is_going, status
 from passmuster.inventory.snapshot import Row, View, seen, unmet
 from passmuster.model.evidence import Evidence
 from passmuster.model.finding import Finding, failed, passed, unknown
 from passmuster.model.parameter import Parameters
 from passmuster.model.verdict import Category, Phase, Reason, Severity
-
-NAMESPACES = ("ecs", "dynamodb", "rds", "lambda")
-TARGETS = {
-    namespace: Call(
-        "application-autoscaling",
-        "DescribeScalableTargets",
-        args={"ServiceNamespace": namespace},
-        items="ScalableTargets",
-        keep=("ResourceId", "ScalableDimension", "MinCapacity", "MaxCapacity", "SuspendedState"),
-    )
-    for namespace in NAMESPACES
-}
-SCALING = {
-    namespace: Call(
-        "application-autoscaling",
-        "DescribeScalingPolicies",
-        args={"ServiceNamespace": namespace},
-        items="ScalingPolicies",
-        keep=("ResourceId", "ScalableDimension", "PolicyType"),
-    )
-    for namespace in NAMESPACES
-}
-PROVISIONED = Call(
-    "lambda",
-    "ListProvisionedConcurrencyConfigs",
-    each=FUNCTIONS,
-    over="FunctionName",
-    param="FunctionName",
-    items="ProvisionedConcurrencyConfigs",
-    keep=("FunctionArn", "RequestedProvisionedConcurrentExecutions", "Status"),
-    absent=("ResourceNotFoundException",),
-)
-"""Provisioned concurrency belongs to aliases and versions, and nothing lists it for all functions."""
 
 DYNAMIC = ("TargetTrackingScaling", "StepScaling")
 SIMPLE = (*DYNAMIC, "SimpleScaling")

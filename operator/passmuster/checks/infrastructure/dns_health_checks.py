@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 
 from passmuster.checks.declaration import Controls, check
-from passmuster.inventory.call import Where
+from passmuster.inventory.call import ONCE, Where
 from passmuster.inventory.operations.cloudwatch import METRIC_ALARMS
 from passmuster.inventory.operations.elbv2 import TARGET_GROUPS, is_dedicated
 from passmuster.inventory.operations.endpoints import ENDPOINT_CALLS, Endpoint, kinds, plain
@@ -18,7 +18,7 @@ from passmuster.model.finding import Finding, failed, passed, unknown
 from passmuster.model.parameter import Kind, Parameter, Parameters, Stricter
 from passmuster.model.verdict import Category, Phase, Reason, Severity
 
-CONTROL_ALARMS = replace(METRIC_ALARMS, where=Where.CONTROL)
+CONTROL_ALARMS = replace(METRIC_ALARMS, each=HEALTH_CHECKS, param=ONCE, where=Where.CONTROL)
 """Route 53 reports health in the control region only, so an alarm on it can only be there."""
 
 EXPECTED = "an enabled, healthy HTTPS health check of the name on a path of its own, with an alarm on its status"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from passmuster.checks.declaration import Controls, check
-from passmuster.inventory.call import Call
+from passmuster.inventory.call import RARELY, Call
 from passmuster.inventory.operations.ecs import CLUSTER_SETTINGS
 from passmuster.inventory.operations.eks import ADDON_PAGES, CLUSTER, CLUSTERS
 from passmuster.inventory.snapshot import Row, View
@@ -23,6 +23,7 @@ ADDON = Call(
     param={"clusterName": "request.clusterName", "addonName": "value"},
     keep="{status: addon.status, clusterName: addon.clusterName}",
     absent=("ResourceNotFoundException",),
+    freshness=RARELY,
 )
 ON = ("enabled", "enhanced")
 IN_TRANSIT = ("CREATING", "UPDATING")

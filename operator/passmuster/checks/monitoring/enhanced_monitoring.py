@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from passmuster.checks.declaration import Controls, check
-from passmuster.inventory.call import Call, Where
+from passmuster.inventory.call import RARELY, Call, Where
 from passmuster.inventory.operations.rds import DB_INSTANCES, is_changing, is_going, is_rds, status
 from passmuster.inventory.snapshot import Row, View, seen
 from passmuster.model.evidence import Evidence
@@ -20,6 +20,7 @@ WRITER = Call(
     where=Where.GLOBAL,
     keep="{Arn: Role.Arn}",
     absent=("NoSuchEntity",),
+    freshness=RARELY,
 )
 """The role that a remediation makes for instances to write the metrics with."""
 

@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 from functools import cache, cached_property, partial
 
 from passmuster.checks.declaration import Controls, check
-from passmuster.inventory.call import Call
 from passmuster.inventory.operations.cloudwatch import ALARM_TOPICS, COMPOSITE_ALARMS, METRIC_ALARMS, NAMED, metrics_of
 from passmuster.inventory.operations.ecs import CLUSTER_SETTINGS, SERVICES, cluster_of, target_groups
 from passmuster.inventory.operations.elbv2 import LOAD_BALANCERS, TARGET_GROUPS, served_groups
@@ -26,6 +25,7 @@ from passmuster.inventory.operations.rds import (
 )
 from passmuster.inventory.operations.sns import ALARM_TOPIC_SUBSCRIPTIONS, TOPICS
 from passmuster.inventory.operations.sqs import QUEUE_ATTRIBUTES, QUEUES
+from passmuster.inventory.operations.ssm_incidents import RESPONSE_PLANS
 from passmuster.inventory.operations.synthetics import CANARY_FUNCTION
 from passmuster.inventory.snapshot import Row, View, any_of, first_of, seen, unmet
 from passmuster.model.evidence import Evidence
@@ -36,13 +36,6 @@ from passmuster.model.verdict import Category, Phase, Reason, Severity
 OWN_TOPIC = re.compile(r":passmuster-[^:]*-alarm-topic-[^:]*$")
 """The topics that our own remediation makes for alarms, by the names that CloudFormation gives them."""
 
-RESPONSE_PLANS = Call(
-    "ssm-incidents",
-    "ListResponsePlans",
-    items="responsePlanSummaries",
-    keep=("arn",),
-    absent=("ResourceNotFoundException",),
-)
 SILENT_AFTER = timedelta(days=7)
 HOSTS = ("UnHealthyHostCount", "HealthyHostCount")
 ECS, INSIGHTS = "AWS/ECS", "ECS/ContainerInsights"

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import timedelta
 
 from passmuster.checks.declaration import Controls, check
-from passmuster.inventory.call import Call
+from passmuster.inventory.call import UNCHANGING, Call
 from passmuster.inventory.operations.rds import DB_CLUSTERS, DB_INSTANCES, is_changing, is_going, is_rds, status
 from passmuster.inventory.snapshot import Row, View
 from passmuster.model.evidence import Evidence
@@ -22,7 +21,7 @@ ORDERABLE = Call(
     over="[@][?!PerformanceInsightsEnabled && Engine != 'neptune'].DBInstanceClass",
     param={"Engine": "row.Engine", "EngineVersion": "row.EngineVersion", "DBInstanceClass": "value"},
     keep="{supported: OrderableDBInstanceOptions[].SupportsPerformanceInsights}",
-    max_age=timedelta(days=30),
+    freshness=UNCHANGING,
 )
 """Whether the class supports it with that engine and version; asked once per combination, and only where it is off."""
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 from functools import partial
 
 from passmuster.checks.declaration import Controls, check
-from passmuster.inventory.call import Call, TimeAgo
+from passmuster.inventory.call import RARELY, Call, TimeAgo
 from passmuster.inventory.operations.apigateway import REST_APIS, STAGES
 from passmuster.inventory.operations.ecs import SERVICES, TASK_DEFINITIONS, cluster_of
 from passmuster.inventory.operations.lambda_ import FUNCTIONS
@@ -19,7 +19,9 @@ from passmuster.model.finding import Finding, failed, passed, unknown
 from passmuster.model.parameter import Parameters
 from passmuster.model.verdict import Category, Phase, Reason, Severity
 
-STATE_MACHINES = Call("stepfunctions", "ListStateMachines", items="stateMachines", keep=("stateMachineArn", "name"))
+STATE_MACHINES = Call(
+    "stepfunctions", "ListStateMachines", items="stateMachines", keep=("stateMachineArn", "name"), freshness=RARELY
+)
 STATE_MACHINE = Call(
     "stepfunctions",
     "DescribeStateMachine",
@@ -29,6 +31,7 @@ STATE_MACHINE = Call(
     args={"includedData": "METADATA_ONLY"},
     keep="{status: status, traced: tracingConfiguration.enabled}",
     absent=("StateMachineDoesNotExist",),
+    freshness=RARELY,
 )
 """Without the definition, which may hold anything and need a key to be read."""
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from passmuster.checks.declaration import Controls, check
-from passmuster.inventory.call import Call
+from passmuster.inventory.call import RARELY, Call
 from passmuster.inventory.operations.codepipeline import PIPELINES
 from passmuster.inventory.operations.ssm import DOCUMENTS
 from passmuster.inventory.snapshot import Row, View, first_found, first_of
@@ -23,6 +23,7 @@ STAGES = Call(
     param="name",
     keep="{stages: pipeline.stages[].{actions: actions[].{order: runOrder, category: actionTypeId.category}}}",
     absent=("PipelineNotFoundException",),
+    freshness=RARELY,
 )
 """The order of the actions; their configuration is not kept."""
 

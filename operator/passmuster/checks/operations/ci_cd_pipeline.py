@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from passmuster.checks.declaration import Controls, check
-from passmuster.inventory.call import Call
+from passmuster.inventory.call import ONCE, RARELY, Call
 from passmuster.inventory.operations.codedeploy import DEPLOYMENT_GROUPS, rolls_back
 from passmuster.inventory.operations.codepipeline import PIPELINE_EXECUTIONS, PIPELINES
 from passmuster.inventory.operations.ecr import REPOSITORIES, Image, private_image
@@ -20,8 +20,21 @@ from passmuster.model.finding import Finding, failed, passed
 from passmuster.model.parameter import Kind, Parameter, Parameters, Stricter
 from passmuster.model.verdict import Category, Phase, Severity
 
-PROVIDERS = Call("iam", "ListOpenIDConnectProviders", items="OpenIDConnectProviderList", keep=("Arn",))
-ROLES = Call("iam", "ListRoles", items="Roles", keep=("RoleName", "Arn", "AssumeRolePolicyDocument"))
+PROVIDERS = Call(
+    "iam", "ListOpenIDConnectProviders", items="OpenIDConnectProviderList", keep=("Arn",), freshness=RARELY
+)
+ROLES = Call(
+    "iam",
+    "ListRoles",
+    each=PROVIDERS,
+    over="contains(Arn, 'github') || contains(Arn, 'gitlab')",
+    param=ONCE,
+    items="Roles",
+    keep=("RoleName", "Arn", "AssumeRolePolicyDocument"),
+    freshness=RARELY,
+)
+"""Only where the account knows GitHub or GitLab: elsewhere they can assume none."""
+
 ROLE = Call(
     "iam",
     "GetRole",
@@ -32,6 +45,7 @@ ROLE = Call(
     param="RoleName",
     keep="{RoleName: Role.RoleName, LastUsedDate: Role.RoleLastUsed.LastUsedDate}",
     absent=("NoSuchEntity", "NoSuchEntityException"),
+    freshness=RARELY,
 )
 """Only of the roles that GitHub or GitLab may assume: the list of roles does not say when they were used."""
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 
 from passmuster.checks.declaration import Controls, check
-from passmuster.inventory.call import Call
+from passmuster.inventory.call import RARELY, Call
 from passmuster.inventory.operations.fis import EXPERIMENTS, was_run
 from passmuster.inventory.operations.ssm import DOCUMENT, DOCUMENTS, SUCCESSFUL_EXECUTIONS, is_runbook, was_executed
 from passmuster.inventory.snapshot import Row, View, all_of, any_of, first_of, unmet
@@ -24,6 +24,7 @@ def _contact(kind: str) -> Call:
         args={"AlternateContactType": kind},
         keep="{IsSet: !!AlternateContact}",
         absent=("ResourceNotFoundException",),
+        freshness=RARELY,
     )
 
 
@@ -34,6 +35,7 @@ RESPONSE_PLANS = Call(
     items="responsePlanSummaries",
     keep=("arn", "name"),
     absent=("ResourceNotFoundException", "ValidationException"),
+    freshness=RARELY,
 )
 """Incident Manager takes no new customers: where it was never set up, it has no plans."""
 

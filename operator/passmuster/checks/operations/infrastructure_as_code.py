@@ -88,9 +88,10 @@ def infrastructure_as_code(view: View, parameters: Parameters, evidence: Evidenc
 
     One answer for the account: the share of the resources that AWS lists by their tags which a stack owns, by the
     stack's tag or by the stack's own list, or which carry a tag of Terraform. A resource whose stack is gone is not
-    owned. Kinds that CloudFormation cannot own, what AWS services create and tag for themselves, and the default
-    network are left out. Each stack whose last drift detection found drift fails; one that was never checked, or not in
-    the last seven days, is a warning.
+    owned; what a stack that could not be deleted still holds is, and a warning names the stack. Kinds that
+    CloudFormation cannot own, what AWS services create and tag for themselves, and the default network are left
+    out. Each stack whose last drift detection found drift fails; one that was never checked, or not in the last
+    seven days, is a warning.
     """
     stacks: list[Row] = []
     for stack in view.rows(STACKS):
@@ -116,7 +117,7 @@ def _share(view: View, stacks: list[Row], parameters: Parameters, now: datetime)
             if arn not in owned:
                 resources.pop(arn, None)
     if resources:
-        yield _verdict(view, resources, owned, minimum, _stale(stacks, now))
+        yield _verdict(view, resources, owned, minimum, _warnings(stacks, now))
 
 
 def _verdict(
@@ -176,23 +177,32 @@ def _drift(stack: Row) -> str:
     return str((stack.get("DriftInformation") or {}).get("StackDriftStatus") or "NOT_CHECKED")
 
 
-def _stale(stacks: list[Row], now: datetime) -> tuple[str, ...]:
-    """What cannot be said about drift, in one sentence each."""
+def _warnings(stacks: list[Row], now: datetime) -> tuple[str, ...]:
+    """What the share does not say, in one sentence each: drift that nobody looked at, and half-deleted stacks."""
     unchecked, old = 0, 0
-    for stack in stacks:
+    stuck = sorted(str(stack["StackName"]) for stack in stacks if stack.get("StackStatus") == "DELETE_FAILED")
+    alive = [stack for stack in stacks if stack.get("StackStatus") != "DELETE_FAILED"]
+    for stack in alive:
         checked = (stack.get("DriftInformation") or {}).get("LastCheckTimestamp")
         if _drift(stack) in ("NOT_CHECKED", "UNKNOWN"):
             unchecked += 1
         elif _drift(stack) == "IN_SYNC" and (checked is None or now - checked >= RECENT):
             old += 1
-    return tuple(
-        f"{count} of {len(stacks)} stacks {what}"
+    told = [
+        f"{count} of {len(alive)} stacks {what}"
         for count, what in (
             (unchecked, "were never checked for drift"),
             (old, "were last checked for drift more than 7 days ago"),
         )
         if count
-    )
+    ]
+    if stuck:
+        more = f" and {len(stuck) - NAMED} more" if len(stuck) > NAMED else ""
+        told.append(
+            "what stacks still hold that could not be deleted cannot be updated through them: "
+            f"{', '.join(stuck[:NAMED])}{more}; delete them again and retain what is to stay"
+        )
+    return tuple(told)
 
 
 def _drifted(stack: Row) -> Finding:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from passmuster.checks.declaration import Controls, check
-from passmuster.inventory.call import Call, TimeAgo
+from passmuster.inventory.call import RARELY, Call, TimeAgo
 from passmuster.inventory.snapshot import Row, View, all_of, first_found, first_of
 from passmuster.model.evidence import Evidence
 from passmuster.model.finding import Finding, failed, passed
@@ -25,6 +25,7 @@ ROTATIONS = Call(
     items="Rotations",
     keep=("RotationArn", "Name", "ContactIds"),
     absent=NOT_SET_UP,
+    freshness=RARELY,
 )
 SHIFTS = Call(
     "ssm-contacts",

@@ -9,9 +9,18 @@ from functools import partial
 from math import log2
 
 from passmuster.checks.declaration import Controls, check
-from passmuster.inventory.call import UP_TO_NOW, Call, TimeAgo
+from passmuster.inventory.call import RARELY, UP_TO_NOW, Call, TimeAgo
 from passmuster.inventory.operations.lambda_ import FUNCTIONS
-from passmuster.inventory.operations.rds import DB_CLUSTERS, DB_INSTANCES, is_changing, is_going, is_rds, status
+from passmuster.inventory.operations.rds import (
+    DB_CLUSTERS,
+    DB_INSTANCES,
+    PROXIES,
+    PROXY_TARGETS,
+    is_changing,
+    is_going,
+    is_rds,
+    status,
+)
 from passmuster.inventory.snapshot import Row, View, all_of, any_of, first_of
 from passmuster.model.evidence import Evidence
 from passmuster.model.finding import Finding, failed, not_applicable, passed, unknown
@@ -27,17 +36,6 @@ PROXIED = {
 }
 """The engines that RDS Proxy knows, by how their names begin: its family and the engine's own port."""
 
-PROXIES = Call("rds", "DescribeDBProxies", items="DBProxies", keep=("DBProxyName", "DBProxyArn", "Status"))
-PROXY_TARGETS = Call(
-    "rds",
-    "DescribeDBProxyTargets",
-    each=PROXIES,
-    over="DBProxyName",
-    param="DBProxyName",
-    items="Targets",
-    keep=("Type", "RdsResourceId", "TrackedClusterId", "TargetHealth"),
-    absent=("DBProxyNotFoundFault", "DBProxyTargetGroupNotFoundFault"),
-)
 PEAKS = Call(
     "cloudwatch",
     "GetMetricData",
@@ -66,6 +64,7 @@ PARAMETERS = Call(
     items=_LIMITS,
     keep=("ParameterName", "ParameterValue"),
     absent=("DBParameterGroupNotFound",),
+    freshness=RARELY,
 )
 CLUSTER_PARAMETERS = Call(
     "rds",
@@ -77,6 +76,7 @@ CLUSTER_PARAMETERS = Call(
     items=_LIMITS,
     keep=("ParameterName", "ParameterValue"),
     absent=("DBParameterGroupNotFound",),
+    freshness=RARELY,
 )
 """What people set themselves; a default group is not asked, because its formula is known."""
 

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from passmuster.checks.declaration import Controls, check
-from passmuster.inventory.call import Call
+from passmuster.inventory.call import RARELY, Call
 from passmuster.inventory.index import Index, by_region
 from passmuster.inventory.operations.ecr import REPOSITORIES, private_image
 from passmuster.inventory.operations.ecs import CONTAINER_IMAGES
@@ -19,7 +19,7 @@ from passmuster.model.finding import Finding, failed, passed, unknown
 from passmuster.model.parameter import Kind, Parameter, Parameters, Stricter
 from passmuster.model.verdict import Category, Phase, Reason, Severity
 
-SCANNING = Call("ecr", "GetRegistryScanningConfiguration", keep="scanningConfiguration || `{}`")
+SCANNING = Call("ecr", "GetRegistryScanningConfiguration", keep="scanningConfiguration || `{}`", freshness=RARELY)
 
 _REGION = "reverse(last_of(reverse(last_of(last_of(host, 'ecr.'), 'ecr-fips.')), '.'))"
 _PATH = "last_of(last_of(last_of(value, 'amazonaws.com/'), 'amazonaws.com.cn/'), 'on.aws/')"
@@ -41,6 +41,7 @@ FINDINGS = Call(
     "Enhanced: imageScanFindings.enhancedFindings[?severity == 'CRITICAL']."
     "{Title: title, FirstObservedAt: firstObservedAt, Status: status}}",
     absent=("ImageNotFoundException", "RepositoryNotFoundException", "ScanNotFoundException"),
+    freshness=RARELY,
 )
 """Of the images that run, asked where their registry is; what an address says is taken from it piece by piece."""
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from passmuster.checks.declaration import Controls, check
 from passmuster.inventory import schedules
-from passmuster.inventory.call import Call
+from passmuster.inventory.call import RARELY, Call
 from passmuster.inventory.operations.lifecycle import end_of
 from passmuster.inventory.operations.secretsmanager import SECRETS
 from passmuster.inventory.snapshot import Row, View, unmet
@@ -25,6 +25,7 @@ SCHEDULE = Call(
     param="SecretId",
     keep=("RotationRules", "LastRotatedDate", "NextRotationDate"),
     absent=("ResourceNotFoundException",),
+    freshness=RARELY,
 )
 """Asked only of a secret that rotates and whose schedule the list leaves out."""
 
@@ -37,6 +38,7 @@ FUNCTION = Call(
     region_of="RotationLambdaARN",
     keep=("FunctionName", "Runtime", "PackageType"),
     absent=("ResourceNotFoundException",),
+    freshness=RARELY,
 )
 
 EXTERNAL = ("rotation", "external")

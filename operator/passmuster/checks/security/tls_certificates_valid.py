@@ -12,7 +12,7 @@ from typing import Any
 from passmuster.checks.declaration import Controls, check
 from passmuster.inventory.call import Call
 from passmuster.inventory.operations.apigateway import DOMAIN_NAMES
-from passmuster.inventory.operations.cloudfront import DISTRIBUTIONS
+from passmuster.inventory.operations.cloudfront import DISTRIBUTIONS, STORED_CERTIFICATES
 from passmuster.inventory.operations.elbv2 import LISTENERS, LOAD_BALANCERS, SSL_POLICIES
 from passmuster.inventory.operations.endpoints import NAME_CALLS, plain, public_balancers, records_to, state
 from passmuster.inventory.snapshot import Row, View, any_of, unmet
@@ -67,14 +67,6 @@ DISTRIBUTION_CERTIFICATES = Call(
     keep=KEPT,
     absent=GONE,
 )
-STORED_CERTIFICATES = Call(
-    "iam",
-    "ListServerCertificates",
-    items="ServerCertificateMetadataList",
-    keep=("Arn", "ServerCertificateId", "Expiration"),
-)
-"""Certificates uploaded to IAM, which distributions may use, and in China must."""
-
 EDGE_CERTIFICATES = Call(
     "acm",
     "DescribeCertificate",

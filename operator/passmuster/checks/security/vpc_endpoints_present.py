@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from passmuster.checks.declaration import Controls, check
-from passmuster.inventory.call import Call
+from passmuster.inventory.call import ONCE, RARELY, Call
 from passmuster.inventory.index import Index
 from passmuster.inventory.operations.dynamodb import TABLES
 from passmuster.inventory.operations.ec2 import (
@@ -34,6 +34,9 @@ from passmuster.model.verdict import Category, Phase, Reason, Severity
 ENDPOINTS = Call(
     "ec2",
     "DescribeVpcEndpoints",
+    each=VPCS,
+    over="VpcId",
+    param=ONCE,
     items="VpcEndpoints",
     keep=(
         "VpcEndpointId",
@@ -45,6 +48,7 @@ ENDPOINTS = Call(
         "SubnetIds",
         "PrivateDnsEnabled",
     ),
+    freshness=RARELY,
 )
 NETWORK = (VPCS, SUBNETS, ROUTE_TABLES, NETWORK_INTERFACES, ENDPOINTS)
 RESOURCES = (BUCKETS, BUCKET_LOCATION, TABLES, REPOSITORIES, LOG_GROUPS, SECRETS, ALIASES)

@@ -3,7 +3,7 @@
 One control plane lists the plans for the partition, so they are read once; executions are told where they ran.
 """
 
-from passmuster.inventory.call import Call, Where
+from passmuster.inventory.call import RARELY, Call, Where
 
 PLANS = Call(
     "arc-region-switch",
@@ -11,6 +11,7 @@ PLANS = Call(
     where=Where.GLOBAL,
     items="plans",
     keep=("arn", "name", "owner", "regions", "recoveryApproach", "primaryRegion"),
+    freshness=RARELY,
 )
 EXECUTIONS = tuple(
     Call(
@@ -23,6 +24,7 @@ EXECUTIONS = tuple(
         items="items",
         keep=("planArn", "executionState", "executionAction", "startTime", "endTime"),
         absent=("ResourceNotFoundException",),
+        freshness=RARELY,
     )
     for place in (0, 1)
 )

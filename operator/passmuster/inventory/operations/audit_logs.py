@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from passmuster.inventory.call import THIS_ACCOUNT, Call, Where
+from passmuster.inventory.call import RARELY, THIS_ACCOUNT, Call, Where
 from passmuster.inventory.operations.cloudtrail import TRAILS
 from passmuster.inventory.operations.ec2 import FLOW_LOGS
 from passmuster.inventory.operations.logs import LOG_GROUPS
@@ -28,6 +28,7 @@ ACCOUNT_ACCESS = Call(
     keep=("PublicAccessBlockConfiguration",),
     absent=("NoSuchPublicAccessBlockConfiguration",),
     actions=("s3:GetAccountPublicAccessBlock",),
+    freshness=RARELY,
 )
 """What the account blocks for all its buckets."""
 
@@ -67,6 +68,7 @@ def _source(call: Call, folder: str, over: str, bucket: str, region_of: str = ""
             items=items,
             keep=keep,
             absent=("NoSuchBucket", *absent),
+            freshness=RARELY,
         )
 
     rules = (
@@ -100,6 +102,7 @@ def _groups(call: Call, over: str, region_of: str = "") -> Call:
         region_of=region_of,
         items="logGroups",
         keep=("logGroupName", "retentionInDays"),
+        freshness=RARELY,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from passmuster.inventory.call import Call
+from passmuster.inventory.call import ONCE, Call
 from passmuster.inventory.snapshot import Row
 
 GROUPS = Call(
@@ -28,6 +28,9 @@ GROUPS = Call(
 POLICIES = Call(
     "autoscaling",
     "DescribePolicies",
+    each=GROUPS,
+    over="AutoScalingGroupName",
+    param=ONCE,
     items="ScalingPolicies",
     keep="{AutoScalingGroupName: AutoScalingGroupName, PolicyName: PolicyName, PolicyType: PolicyType, "
     "Enabled: Enabled, PredictiveMode: PredictiveScalingConfiguration.Mode}",

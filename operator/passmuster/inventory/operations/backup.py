@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from passmuster.inventory import schedules
-from passmuster.inventory.call import Call, TimeAgo
+from passmuster.inventory.call import RARELY, Call, TimeAgo
 from passmuster.inventory.index import Index
 from passmuster.inventory.operations.tagging import TAGGED, tags
 from passmuster.inventory.snapshot import Row, View, all_of, any_of, first_of
@@ -64,7 +64,7 @@ BACKUP_VAULT = Call(
 )
 """The vaults that plans put their backups into."""
 
-REGION_SETTINGS = Call("backup", "DescribeRegionSettings", keep=("ResourceTypeOptInPreference",))
+REGION_SETTINGS = Call("backup", "DescribeRegionSettings", keep=("ResourceTypeOptInPreference",), freshness=RARELY)
 """Which types of resources AWS Backup protects in the region."""
 
 PROTECTED_RESOURCES = Call(
@@ -72,6 +72,7 @@ PROTECTED_RESOURCES = Call(
     "ListProtectedResources",
     items="Results",
     keep=("ResourceArn", "ResourceType", "LastBackupTime", "LastBackupVaultArn"),
+    freshness=RARELY,
 )
 COPIES_KEPT = timedelta(days=30)
 """How far back AWS Backup lists its jobs."""
@@ -82,6 +83,7 @@ COPY_JOBS = Call(
     args={"ByState": "COMPLETED", "ByCompleteAfter": TimeAgo(COPIES_KEPT)},
     items="CopyJobs",
     keep=("CopyJobId", "ResourceArn", "ResourceType", "State", "CompletionDate", "DestinationBackupVaultArn"),
+    freshness=RARELY,
 )
 
 RESTORES_READ = timedelta(days=365)
@@ -100,6 +102,7 @@ RESTORE_JOBS = Call(
         "ValidationStatus",
         "CreatedBy",
     ),
+    freshness=RARELY,
 )
 """Those that ended in the last year, by restore testing or by hand."""
 
@@ -113,6 +116,7 @@ RESTORE_TESTING_PLANS = Call(
     "ListRestoreTestingPlans",
     items="RestoreTestingPlans",
     keep=("RestoreTestingPlanArn", "RestoreTestingPlanName", "ScheduleExpression"),
+    freshness=RARELY,
 )
 RESTORE_TESTING_SELECTIONS = Call(
     "backup",
@@ -123,6 +127,7 @@ RESTORE_TESTING_SELECTIONS = Call(
     items="RestoreTestingSelections",
     keep=("RestoreTestingPlanName", "RestoreTestingSelectionName", "ProtectedResourceType"),
     absent=("ResourceNotFoundException",),
+    freshness=RARELY,
 )
 
 

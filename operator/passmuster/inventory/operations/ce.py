@@ -6,6 +6,8 @@ from datetime import timedelta
 
 from passmuster.inventory.call import DaysAgo
 
+SERVICE = "ce"
+
 PRICE = 0.01
 """Dollars for one request."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from passmuster.inventory.call import Call
+from passmuster.inventory.call import RARELY, Call
 from passmuster.inventory.snapshot import View
 
 STACKS = Call(
@@ -58,8 +58,12 @@ STACK_RESOURCES = Call(
     items="StackResourceSummaries",
     keep=("LogicalResourceId", "PhysicalResourceId", "ResourceType", "ResourceStatus"),
     absent=("ValidationError",),
+    freshness=RARELY,
 )
 """A stack that was deleted since it was listed owns nothing."""
+
+RELEASED = ("DELETE_COMPLETE", "DELETE_SKIPPED")
+"""States of a resource that its stack holds no longer; one whose deletion failed is still the stack's."""
 
 NAMESPACES = {
     "amazonmq": "mq",
@@ -88,7 +92,7 @@ def owned_by_stacks(view: View) -> set[tuple[str, str]]:
     found: set[tuple[str, str]] = set()
     for row in view.rows(STACK_RESOURCES):
         kind, physical = (row.get("ResourceType") or "").split("::"), row.get("PhysicalResourceId")
-        if physical and len(kind) > 2 and not str(row.get("ResourceStatus")).startswith("DELETE_"):
+        if physical and len(kind) > 2 and row.get("ResourceStatus") not in RELEASED:
             service = NAMESPACES.get(kind[1].lower(), kind[1].lower())
             name = physical.rsplit("/", 1)[-1] if physical.startswith("https://") else physical
             found.add((service.replace("-", ""), name.lstrip("/")))

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from passmuster.inventory.call import Call
+from passmuster.inventory.call import ONCE, Call
 from passmuster.inventory.snapshot import Row
 
 DISTRIBUTIONS = Call(
@@ -17,6 +17,17 @@ DISTRIBUTIONS = Call(
     "CachePolicyId: CachePolicyId, MaxTTL: MaxTTL}, "
     "ViewerCertificate: ViewerCertificate, WebACLId: WebACLId}",
 )
+
+STORED_CERTIFICATES = Call(
+    "iam",
+    "ListServerCertificates",
+    each=DISTRIBUTIONS,
+    over="ViewerCertificate.IAMCertificateId",
+    param=ONCE,
+    items="ServerCertificateMetadataList",
+    keep=("Arn", "ServerCertificateId", "Expiration"),
+)
+"""Certificates uploaded to IAM, which distributions may use, and in China must; only where one does."""
 
 CACHING_DISABLED = "4135ea2d-6df8-44a3-9df3-4b5a84be39ad"
 """The managed cache policy of what no cache may keep; it has the same id in every account."""

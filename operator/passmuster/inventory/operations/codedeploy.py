@@ -1,9 +1,9 @@
 """Deployment groups of CodeDeploy, and whether they take back a deployment that failed."""
 
-from passmuster.inventory.call import Call
+from passmuster.inventory.call import RARELY, Call
 from passmuster.inventory.snapshot import Row
 
-APPLICATIONS = Call("codedeploy", "ListApplications", items="applications")
+APPLICATIONS = Call("codedeploy", "ListApplications", items="applications", freshness=RARELY)
 """Rows are names."""
 
 DEPLOYMENT_GROUP_NAMES = Call(
@@ -13,6 +13,7 @@ DEPLOYMENT_GROUP_NAMES = Call(
     param="applicationName",
     items="deploymentGroups",
     absent=("ApplicationDoesNotExistException",),
+    freshness=RARELY,
 )
 DEPLOYMENT_GROUPS = Call(
     "codedeploy",
@@ -23,6 +24,7 @@ DEPLOYMENT_GROUPS = Call(
     "alarmsEnabled: alarmConfiguration.enabled, alarms: alarmConfiguration.alarms[].name, ecsServices: ecsServices, "
     "lastSuccess: lastSuccessfulDeployment.endTime}",
     absent=("ApplicationDoesNotExistException", "DeploymentGroupDoesNotExistException"),
+    freshness=RARELY,
 )
 
 

@@ -1,8 +1,8 @@
 """Pipelines and what became of their executions."""
 
-from passmuster.inventory.call import Call
+from passmuster.inventory.call import RARELY, Call
 
-PIPELINES = Call("codepipeline", "ListPipelines", items="pipelines", keep=("name", "pipelineType"))
+PIPELINES = Call("codepipeline", "ListPipelines", items="pipelines", keep=("name", "pipelineType"), freshness=RARELY)
 PIPELINE_EXECUTIONS = Call(
     "codepipeline",
     "ListPipelineExecutions",
@@ -12,4 +12,5 @@ PIPELINE_EXECUTIONS = Call(
     items="pipelineExecutionSummaries",
     keep=("status", "startTime", "lastUpdateTime"),
     absent=("PipelineNotFoundException",),
+    freshness=RARELY,
 )

@@ -1,6 +1,6 @@
 """Rules and conformance packs of AWS Config, whether they repair what they find, and what packs say."""
 
-from passmuster.inventory.call import Call
+from passmuster.inventory.call import RARELY, Call
 
 RULES = Call(
     "config",
@@ -9,6 +9,7 @@ RULES = Call(
     keep="{ConfigRuleName: ConfigRuleName, ConfigRuleArn: ConfigRuleArn, ConfigRuleState: ConfigRuleState, "
     "Owner: Source.Owner, Identifier: Source.SourceIdentifier, InputParameters: InputParameters, Scope: Scope, "
     "CreatedBy: CreatedBy}",
+    freshness=RARELY,
 )
 """`Identifier` is the name of a managed rule, or the ARN of a custom rule's function."""
 
@@ -20,6 +21,7 @@ TAG_REMEDIATIONS = Call(
     param={"ConfigRuleNames": "[value]"},
     items="RemediationConfigurations",
     keep=("ConfigRuleName", "TargetId", "Automatic"),
+    freshness=RARELY,
 )
 """How the rules about required tags repair what they find."""
 
@@ -28,6 +30,7 @@ PACKS = Call(
     "DescribeConformancePackStatus",
     items="ConformancePackStatusDetails",
     keep=("ConformancePackName", "ConformancePackId", "ConformancePackArn", "ConformancePackState"),
+    freshness=RARELY,
 )
 PACK_COMPLIANCE = Call(
     "config",
@@ -38,9 +41,10 @@ PACK_COMPLIANCE = Call(
     items="ConformancePackComplianceSummaryList",
     keep=("ConformancePackName", "ConformancePackComplianceStatus"),
     absent=("NoSuchConformancePackException",),
+    freshness=RARELY,
 )
 
-RULE_PAGES = Call("config", "DescribeConfigRules", keep="{any: length(ConfigRules || `[]`) > `0`}")
+RULE_PAGES = Call("config", "DescribeConfigRules", keep="{any: length(ConfigRules || `[]`) > `0`}", freshness=RARELY)
 """The same request as for the rules; one row is a page, so that what is asked about all of them is asked once."""
 
 RULE_EVALUATIONS = Call(
@@ -51,6 +55,7 @@ RULE_EVALUATIONS = Call(
     param={"Limit": "`50`"},
     items="ConfigRulesEvaluationStatus",
     keep=("ConfigRuleName", "FirstActivatedTime", "LastSuccessfulEvaluationTime", "LastSuccessfulInvocationTime"),
+    freshness=RARELY,
 )
 BROKEN_RULES = Call(
     "config",
@@ -60,5 +65,6 @@ BROKEN_RULES = Call(
     param={"ComplianceTypes": "['NON_COMPLIANT']"},
     items="ComplianceByConfigRules[?Compliance.ComplianceType == 'NON_COMPLIANT']",
     keep=("ConfigRuleName",),
+    freshness=RARELY,
 )
 """The rules that some resource does not comply with."""

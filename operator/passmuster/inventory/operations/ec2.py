@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from passmuster.inventory.call import Call
+from passmuster.inventory.call import RARELY, Call
 from passmuster.inventory.snapshot import Row
 
 SECURITY_GROUPS = Call(
@@ -73,6 +73,7 @@ INSTANCES = Call(
     "DescribeInstances",
     items="Reservations[].Instances[]",
     keep=("InstanceId", "State", "VpcId", "SubnetId", "Placement", "LaunchTime", "ImageId", "InstanceType"),
+    freshness=RARELY,
 )
 SUBNETS = Call(
     "ec2",

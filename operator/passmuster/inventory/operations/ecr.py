@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from passmuster.inventory.call import Call
+from passmuster.inventory.call import RARELY, Call
 
 REPOSITORIES = Call(
     "ecr",
@@ -29,6 +29,7 @@ REGISTRY = Call(
     "DescribeRegistry",
     keep="{registryId: registryId, rules: replicationConfiguration.rules[].{"
     "regions: destinations[].region, prefixes: repositoryFilters[].filter}}",
+    freshness=RARELY,
 )
 """Where the region's repositories are replicated to; a rule without prefixes means all of them."""
 

@@ -4,7 +4,7 @@ Of a container's environment only the names stay, each with whether its value is
 that there is one, because its command may hold anything.
 """
 
-from passmuster.inventory.call import Call
+from passmuster.inventory.call import UNCHANGING, Call
 from passmuster.inventory.snapshot import Row
 
 CLUSTERS = Call("ecs", "ListClusters", items="clusterArns")
@@ -69,8 +69,10 @@ TASK_DEFINITIONS = Call(
     "routedLogGroup: logConfiguration.options.log_group_name, "
     "environment: environment[].{name: name, arn: starts_with(value || '', 'arn:'), empty: !value}, "
     "secrets: secrets[].name}}",
+    freshness=UNCHANGING,
 )
-"""The task definitions that active services and their task sets run."""
+"""The task definitions that active services and their task sets run. A revision never changes: its successor has
+another ARN."""
 
 _HOST = "reverse(last_of(reverse(image), '/'))"
 CONTAINER_IMAGES = Call(
@@ -81,6 +83,7 @@ CONTAINER_IMAGES = Call(
     param="taskDefinition",
     items="taskDefinition.containerDefinitions",
     keep=f"{{image: image, host: image && {_HOST}}}",
+    freshness=UNCHANGING,
 )
 """The same request; one row is a container, with the address of its image and the registry that it comes from."""
 

@@ -1,6 +1,6 @@
 """File systems, their backup policy and their replication."""
 
-from passmuster.inventory.call import Call
+from passmuster.inventory.call import ONCE, RARELY, Call
 
 FILE_SYSTEMS = Call(
     "efs",
@@ -32,7 +32,11 @@ BACKUP_POLICY = Call(
 REPLICATIONS = Call(
     "efs",
     "DescribeReplicationConfigurations",
+    each=FILE_SYSTEMS,
+    over="FileSystemId",
+    param=ONCE,
     items="Replications",
     keep=("SourceFileSystemArn", "SourceFileSystemId", "SourceFileSystemRegion", "Destinations"),
     absent=("ReplicationNotFound",),
+    freshness=RARELY,
 )

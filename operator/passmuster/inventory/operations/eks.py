@@ -1,8 +1,8 @@
 """Kubernetes clusters and their add-ons."""
 
-from passmuster.inventory.call import Call
+from passmuster.inventory.call import RARELY, Call
 
-CLUSTERS = Call("eks", "ListClusters", items="clusters")
+CLUSTERS = Call("eks", "ListClusters", items="clusters", freshness=RARELY)
 """Rows are names, in their `data`."""
 
 CLUSTER = Call(
@@ -13,6 +13,7 @@ CLUSTER = Call(
     keep="{name: cluster.name, arn: cluster.arn, status: cluster.status, version: cluster.version, "
     "createdAt: cluster.createdAt}",
     absent=("ResourceNotFoundException",),
+    freshness=RARELY,
 )
 ADDON_PAGES = Call(
     "eks",
@@ -21,5 +22,6 @@ ADDON_PAGES = Call(
     param="clusterName",
     keep=("addons",),
     absent=("ResourceNotFoundException",),
+    freshness=RARELY,
 )
 """One row is a page of names."""

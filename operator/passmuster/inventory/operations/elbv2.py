@@ -1,6 +1,8 @@
 """Load balancers, their listeners, rules, target groups and the health of targets."""
 
-from passmuster.inventory.call import Call
+from datetime import timedelta
+
+from passmuster.inventory.call import ONCE, Call
 from passmuster.inventory.snapshot import Row, View, seen
 
 LOAD_BALANCERS = Call(
@@ -76,7 +78,17 @@ TARGET_HEALTH = Call(
     items="TargetHealthDescriptions",
     keep=("Target", "TargetHealth"),
 )
-SSL_POLICIES = Call("elbv2", "DescribeSSLPolicies", items="SslPolicies", keep=("Name", "SslProtocols"))
+SSL_POLICIES = Call(
+    "elbv2",
+    "DescribeSSLPolicies",
+    each=LISTENERS,
+    over="SslPolicy",
+    param=ONCE,
+    items="SslPolicies",
+    keep=("Name", "SslProtocols"),
+    freshness=timedelta(hours=24),
+)
+"""What AWS's own policies accept, which says nothing of the account; only where a listener has one."""
 
 
 def is_dedicated(path: str | None) -> bool:

@@ -1,6 +1,6 @@
 """Experiments of the Fault Injection Service. AWS lists those of the last 120 days."""
 
-from passmuster.inventory.call import Call
+from passmuster.inventory.call import RARELY, Call
 from passmuster.inventory.snapshot import Row
 
 EXPERIMENTS = Call(
@@ -9,6 +9,7 @@ EXPERIMENTS = Call(
     items="experiments",
     keep="{id: id, arn: arn, experimentTemplateId: experimentTemplateId, status: state.status, "
     "creationTime: creationTime, actionsMode: experimentOptions.actionsMode}",
+    freshness=RARELY,
 )
 
 

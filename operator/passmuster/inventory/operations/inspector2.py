@@ -1,6 +1,6 @@
 """What Amazon Inspector looks at in this account."""
 
-from passmuster.inventory.call import Call
+from passmuster.inventory.call import RARELY, Call
 
 INSPECTOR = Call(
     "inspector2",
@@ -8,4 +8,5 @@ INSPECTOR = Call(
     items="accounts",
     keep="{account: accountId, state: state.status, ec2: resourceState.ec2.status, ecr: resourceState.ecr.status, "
     "lambda: resourceState.lambda.status}",
+    freshness=RARELY,
 )

@@ -15,3 +15,14 @@ FUNCTIONS = Call(
     "EnvironmentLiterals: map(&(@ != '' && !starts_with(@, 'arn:')), values(Environment.Variables || `{}`))}",
 )
 """`EnvironmentLiterals` says of each of `EnvironmentNames` whether its value is neither empty nor an ARN."""
+PROVISIONED = Call(
+    "lambda",
+    "ListProvisionedConcurrencyConfigs",
+    each=FUNCTIONS,
+    over="FunctionName",
+    param="FunctionName",
+    items="ProvisionedConcurrencyConfigs",
+    keep=("FunctionArn", "RequestedProvisionedConcurrentExecutions", "Status"),
+    absent=("ResourceNotFoundException",),
+)
+"""Provisioned concurrency belongs to aliases and versions, and nothing lists it for all functions."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from passmuster.inventory.call import Call
+from passmuster.inventory.call import RARELY, Call
 from passmuster.inventory.snapshot import View
 
 ORGANIZATION = Call(
@@ -10,6 +10,7 @@ ORGANIZATION = Call(
     "DescribeOrganization",
     keep=("Organization",),
     absent=("AWSOrganizationsNotInUseException",),
+    freshness=RARELY,
 )
 """Tells whether an account is a member whose bill is paid elsewhere."""
 
@@ -23,6 +24,7 @@ EFFECTIVE_TAG_POLICY = Call(
     param={"PolicyType": "'TAG_POLICY'"},
     keep="{Content: EffectivePolicy.PolicyContent}",
     absent=(*_NOT_IN_USE, "EffectivePolicyNotFoundException", "TargetNotFoundException"),
+    freshness=RARELY,
 )
 """The tag policy that results for this account; every account may ask for its own."""
 
@@ -37,6 +39,7 @@ def _listed(kind: str) -> Call:
         items="Policies[?!AwsManaged]",
         keep=("Id", "Arn", "Name", "Type"),
         absent=_NOT_IN_USE,
+        freshness=RARELY,
     )
 
 
@@ -49,6 +52,7 @@ def _content(listed: Call) -> Call:
         param="PolicyId",
         keep="{Content: Policy.Content}",
         absent=("PolicyNotFoundException",),
+        freshness=RARELY,
     )
 
 
@@ -62,6 +66,7 @@ def _targets(listed: Call) -> Call:
         items="Targets",
         keep=("TargetId", "Type"),
         absent=("PolicyNotFoundException",),
+        freshness=RARELY,
     )
 
 

@@ -6,7 +6,7 @@ pending master password is among them.
 
 from __future__ import annotations
 
-from passmuster.inventory.call import Call
+from passmuster.inventory.call import ONCE, RARELY, Call
 from passmuster.inventory.snapshot import Row
 
 DB_INSTANCES = Call(
@@ -115,12 +115,38 @@ replicate their backups to this one."""
 GLOBAL_CLUSTERS = Call(
     "rds",
     "DescribeGlobalClusters",
+    each=DB_CLUSTERS,
+    over="DBClusterArn",
+    param=ONCE,
     items="GlobalClusters",
     keep="{GlobalClusterIdentifier: GlobalClusterIdentifier, GlobalClusterArn: GlobalClusterArn, Status: Status, "
     "Engine: Engine, EngineVersion: EngineVersion, "
     "Members: GlobalClusterMembers[].{DBClusterArn: DBClusterArn, IsWriter: IsWriter, Readers: Readers}}",
+    freshness=RARELY,
 )
 """A global cluster shows in each region that it has a member in."""
+
+PROXIES = Call(
+    "rds",
+    "DescribeDBProxies",
+    each=DB_INSTANCES,
+    over="DBInstanceArn",
+    param=ONCE,
+    items="DBProxies",
+    keep=("DBProxyName", "DBProxyArn", "Status"),
+    freshness=RARELY,
+)
+PROXY_TARGETS = Call(
+    "rds",
+    "DescribeDBProxyTargets",
+    each=PROXIES,
+    over="DBProxyName",
+    param="DBProxyName",
+    items="Targets",
+    keep=("Type", "RdsResourceId", "TrackedClusterId", "TargetHealth"),
+    absent=("DBProxyNotFoundFault", "DBProxyTargetGroupNotFoundFault"),
+    freshness=RARELY,
+)
 
 _SOURCES = (
     "ReadReplicaSourceDBInstanceIdentifier",

@@ -1,12 +1,13 @@
 """Applications of Resilience Hub, their goals and assessments, and the procedures it recommends for them."""
 
-from passmuster.inventory.call import Call
+from passmuster.inventory.call import RARELY, Call
 
 APPS = Call(
     "resiliencehub",
     "ListApps",
     items="appSummaries",
     keep=("appArn", "name", "complianceStatus", "rtoInSecs", "rpoInSecs", "lastAppComplianceEvaluationTime", "status"),
+    freshness=RARELY,
 )
 LATEST_ASSESSMENT = Call(
     "resiliencehub",
@@ -18,6 +19,7 @@ LATEST_ASSESSMENT = Call(
     items="assessmentSummaries[?assessmentStatus=='Success'] | [:1]",
     keep=("assessmentArn", "appArn", "complianceStatus"),
     absent=("ResourceNotFoundException",),
+    freshness=RARELY,
 )
 """The newest successful one of a page, so that old ones are not asked about."""
 
@@ -31,6 +33,7 @@ PROCEDURES = Call(
     keep="{name: name, recommendationStatus: recommendationStatus, "
     "implemented: items[].{alreadyImplemented: alreadyImplemented, resourceId: resourceId}}",
     absent=("ResourceNotFoundException",),
+    freshness=RARELY,
 )
 
 APP = Call(
@@ -41,6 +44,7 @@ APP = Call(
     param="appArn",
     keep="{appArn: app.appArn, policyArn: app.policyArn}",
     absent=("ResourceNotFoundException",),
+    freshness=RARELY,
 )
 """Which policy an application has to meet; of those that may meet theirs."""
 
@@ -52,5 +56,6 @@ RESILIENCY_POLICY = Call(
     param="policyArn",
     keep="{policyName: policy.policyName, goals: values(policy.policy || `{}`)}",
     absent=("ResourceNotFoundException",),
+    freshness=RARELY,
 )
 """The recovery goals of a policy, one pair in seconds for each kind of disruption."""

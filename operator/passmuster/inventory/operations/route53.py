@@ -1,6 +1,6 @@
 """Hosted zones, their records, and the domains registered in the account. Read once: Route 53 is global."""
 
-from passmuster.inventory.call import Call
+from passmuster.inventory.call import ONCE, Call
 
 HOSTED_ZONES = Call(
     "route53",
@@ -21,10 +21,12 @@ RECORD_SETS = Call(
 REGISTERED_DOMAINS = Call(
     "route53domains",
     "ListDomains",
+    each=HOSTED_ZONES,
+    param=ONCE,
     items="Domains",
     keep=("DomainName", "AutoRenew", "Expiry"),
 )
-"""Domains registered through Route 53 in this account."""
+"""Domains registered through Route 53 in this account; they are looked up for the names of hosted zones."""
 
 HEALTH_CHECKS = Call(
     "route53",

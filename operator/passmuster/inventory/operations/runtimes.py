@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from passmuster.inventory.call import Call
+from passmuster.inventory.call import RARELY, Call
 from passmuster.inventory.operations import eks
 from passmuster.inventory.operations.ecs import TASK_DEFINITIONS
 from passmuster.inventory.operations.elasticache import REPLICATION_GROUPS, SINGLE_CLUSTERS
@@ -35,13 +35,14 @@ GONE = (
 )
 """What an ended service may answer, if anything: it has no resources any more."""
 
-MESHES = Call("appmesh", "ListMeshes", items="meshes", keep=("arn", "meshName"), absent=GONE)
+MESHES = Call("appmesh", "ListMeshes", items="meshes", keep=("arn", "meshName"), absent=GONE, freshness=RARELY)
 SQL_APPLICATIONS = Call(
     "kinesisanalytics",
     "ListApplications",
     items="ApplicationSummaries",
     keep=("ApplicationName", "ApplicationARN"),
     absent=GONE,
+    freshness=RARELY,
 )
 GROUP_MEMBER = Call(
     "elasticache",
@@ -52,6 +53,7 @@ GROUP_MEMBER = Call(
     items="CacheClusters",
     keep=("CacheClusterId", "Engine", "EngineVersion"),
     absent=("CacheClusterNotFound", "CacheClusterNotFoundFault"),
+    freshness=RARELY,
 )
 """One member of each group: only there does AWS tell the version."""
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from passmuster.inventory.call import Call, Where
+from passmuster.inventory.call import RARELY, Call, Where
 from passmuster.inventory.snapshot import Gap, Row, Unread, View
 
 BUCKETS = Call(
@@ -50,19 +50,21 @@ BUCKET_REPLICATION = Call(
     items="ReplicationConfiguration.Rules",
     keep="{Status: Status, Bucket: Destination.Bucket, Account: Destination.Account}",
     absent=("ReplicationConfigurationNotFoundError", "NoSuchBucket"),
+    freshness=RARELY,
 )
 """One row is a rule: whether it is enabled and the ARN of the bucket it replicates to."""
 
 BUCKET_VERSIONING = Call(
     "s3",
     "GetBucketVersioning",
-    each=BUCKETS,
-    over="Name",
-    param="Bucket",
-    region_of="BucketRegion",
+    each=BUCKET_REPLICATION,
+    over="Status == 'Enabled'",
+    param={"Bucket": "request.Bucket"},
     keep=("Status", "MFADelete"),
     absent=("NoSuchBucket",),
+    freshness=RARELY,
 )
+"""Of buckets with a rule that replicates them."""
 
 
 def located(view: View) -> Iterator[tuple[Row, str]]:
@@ -97,5 +99,9 @@ def replicated_to(view: View, bucket: Row) -> Iterator[str]:
 
 
 def is_versioned(view: View, bucket: Row) -> bool:
-    """Whether the bucket keeps versions, without which nothing is replicated."""
-    return any(row.get("Status") == "Enabled" for row in view.rows(BUCKET_VERSIONING, bucket))
+    """Whether a bucket that has rules of replication keeps versions, without which nothing is replicated."""
+    return any(
+        row.get("Status") == "Enabled"
+        for rule in view.rows(BUCKET_REPLICATION, bucket)
+        for row in view.rows(BUCKET_VERSIONING, rule)
+    )

@@ -3,7 +3,7 @@
 from collections.abc import Container, Iterable
 from datetime import datetime
 
-from passmuster.inventory.call import Call
+from passmuster.inventory.call import RARELY, Call
 from passmuster.inventory.snapshot import Row, View, all_of, any_of, first_of, unmet
 
 DOCUMENTS = Call(
@@ -12,6 +12,7 @@ DOCUMENTS = Call(
     args={"Filters": [{"Key": "Owner", "Values": ["Self"]}]},
     items="DocumentIdentifiers",
     keep=("Name", "Owner", "DocumentType", "DocumentVersion", "CreatedDate", "TargetType", "Tags", "ReviewStatus"),
+    freshness=RARELY,
 )
 DOCUMENT = Call(
     "ssm",
@@ -23,6 +24,7 @@ DOCUMENT = Call(
     "DocumentVersion: DocumentVersion, LatestVersion: LatestVersion, DefaultVersion: DefaultVersion, "
     "CreatedDate: CreatedDate, Tags: Tags}",
     absent=("InvalidDocument",),
+    freshness=RARELY,
 )
 """A document that was deleted since it was listed has no row."""
 
@@ -35,6 +37,7 @@ LATEST_VERSION = Call(
     args={"DocumentVersion": "$LATEST"},
     keep="(Document || `{}`).{CreatedDate: CreatedDate, DocumentVersion: DocumentVersion}",
     absent=("InvalidDocument", "InvalidDocumentVersion"),
+    freshness=RARELY,
 )
 """Of a document whose latest version is not the default one, which is what describing it tells of."""
 
@@ -55,6 +58,7 @@ SUCCESSFUL_EXECUTIONS = Call(
         "ExecutionStartTime",
         "ExecutionEndTime",
     ),
+    freshness=RARELY,
 )
 """By a prefix of the name, so that executions of namesakes come along."""
 
