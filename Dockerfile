@@ -13,12 +13,12 @@ RUN python3 -m venv /opt/uv && /opt/uv/bin/python -m pip install --quiet uv==0.1
 WORKDIR /src
 # The packages first: they change more rarely than the code.
 COPY pyproject.toml uv.lock README.md LICENSE ./
-RUN /opt/uv/bin/uv sync --frozen --no-default-groups --no-install-project
+RUN /opt/uv/bin/uv sync --frozen --no-default-groups --extra tracing --no-install-project
 COPY operator operator
 COPY remediations remediations
 COPY crds crds
 COPY examples examples
-RUN /opt/uv/bin/uv sync --frozen --no-default-groups --no-editable
+RUN /opt/uv/bin/uv sync --frozen --no-default-groups --extra tracing --no-editable
 
 FROM docker.io/library/python:${PYTHON}-slim
 ENV PATH=/opt/passmuster/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 HOME=/tmp

@@ -34,6 +34,8 @@ MATRIX: Mapping[str, Mapping[str, Any]] = {
             "dashboards": {"enabled": True, "annotations": {"grafana_folder": "Passmuster"}},
         }
     },
+    "traced": {"tracing": {"endpoint": "http://otel.observability:4318", "secretName": "collector"}},
+    "traced by a vendor": {"tracing": {"endpoint": "https://otlp.example.com/team", "samplingRatio": 0.25}},
     "by others": {"crds": {"install": False}, "admission": {"install": False}, "rbac": {"install": False}},
     "not kept, not aggregated": {"crds": {"keep": False}, "rbac": {"aggregate": False}},
     "two namespaces": {

@@ -234,7 +234,7 @@ class TestTheImage:
         packages = {
             path.name.lower() for path in (image.folder / "opt" / "passmuster").glob("lib/python*/site-packages/*")
         }
-        assert packages >= {"boto3", "kopf", "kubernetes", "passmuster", "pydantic"}
+        assert packages >= {"boto3", "kopf", "kubernetes", "opentelemetry", "passmuster", "pydantic"}
         assert packages & {"moto", "pytest", "_pytest", "mypy", "cfnlint", "hypothesis", "zensical", "mkdocs"} == set()
 
     def test_none_of_its_files_can_be_written_by_its_user(self, image: Image) -> None:

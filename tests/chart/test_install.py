@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from apiserver import account, eventually, policy, remediation
+from apiserver import account, eventually, monitoring_kinds, policy, remediation
 from chart.conftest import Cluster
 from chart.rendering import CHART, HOME, MATRIX, template
 from passmuster.api import admission
@@ -53,25 +52,8 @@ def _guarded(cluster: Cluster) -> str | None:
     return admission.altered(*(_live(cluster, kind) or None for kind in kinds))
 
 
-def _foreign() -> Iterator[dict[str, Any]]:
-    """The kinds of the Prometheus Operator, without their schemas."""
-    for kind, plural in (("ServiceMonitor", "servicemonitors"), ("PrometheusRule", "prometheusrules")):
-        anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-        yield {
-            "apiVersion": "apiextensions.k8s.io/v1",
-            "kind": "CustomResourceDefinition",
-            "metadata": {"name": f"{plural}.monitoring.coreos.com"},
-            "spec": {
-                "group": "monitoring.coreos.com",
-                "names": {"kind": kind, "plural": plural, "singular": kind.lower()},
-                "scope": "Namespaced",
-                "versions": [{"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": anything}}],
-            },
-        }
-
-
 def test_every_object_is_accepted_by_server_side_apply(cluster: Cluster) -> None:
-    for definition in _foreign():
+    for definition in monitoring_kinds():
         assert cluster.server.apply(definition).ok
     cluster.server.namespace(HOME)
     for name, values in MATRIX.items():
@@ -87,9 +69,8 @@ def test_an_older_release_is_installed_and_used(cluster: Cluster, older_chart: P
     cluster.install(chart=older_chart)
     assert eventually(lambda: cluster.server.call("GET", "/apis/passmuster.io/v1alpha1/readinesspolicies").ok)
     cluster.server.namespace("shop")
-    # A definition is listed before it takes objects: until then a POST is answered with 503.
-    assert eventually(lambda: cluster.server.create(account("shop", allowedNamespaces={"names": ["shop"]})).ok)
-    assert eventually(lambda: cluster.server.create(policy("shop", "shop")).ok)
+    assert cluster.server.create(account("shop", allowedNamespaces={"names": ["shop"]})).ok
+    assert cluster.server.create(policy("shop", "shop")).ok
     refused = cluster.server.create(policy("shop", "quiet", suspend=True))
     assert refused.status == 400
     assert "suspend" in refused.message

@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-import yaml
 
-from apiserver import attestation, waiver
+from apiserver import attestation, pod_kubeconfig, waiver
 from chart.conftest import Cluster
 from chart.rendering import HOME
 from e2e.conftest import World, manifests
@@ -100,15 +99,7 @@ def kubeconfig(cluster: Cluster) -> Path:
 def installed(cluster: Cluster) -> Path:
     """Installs the chart; a kubeconfig of its service account, which is another one after each installation."""
     cluster.install({"alerts": {"secretName": "passmuster-alerts"}})
-    path = f"/api/v1/namespaces/{HOME}/serviceaccounts/passmuster/token"
-    request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
-    made = cluster.server.call("POST", path, request)
-    assert made.ok, made.message
-    config = yaml.safe_load(cluster.plane.kubeconfig().read_text())
-    config["users"] = [{"name": "admin", "user": {"token": made.body["status"]["token"]}}]
-    written = cluster.folder / "service-account.yaml"
-    written.write_text(yaml.safe_dump(config))
-    return written
+    return pod_kubeconfig(cluster.server, cluster.plane, cluster.folder / "service-account.yaml")
 
 
 @pytest.fixture(scope="module")

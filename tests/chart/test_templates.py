@@ -14,6 +14,7 @@ import yaml
 
 from chart.rendering import CHART, HOME, IMAGE, LAST_EDITOR_API, MATRIX, ROOT, Rendered, merged, run, template
 from passmuster.api import admission, rbac
+from passmuster.handlers.tracing import tracer_of
 
 pytestmark = pytest.mark.helm
 
@@ -223,6 +224,43 @@ def test_the_token_of_alerts_is_a_file_and_never_a_value(rendered: Mapping[str, 
     assert set(mounts) == set(volumes)
 
 
+def test_spans_are_sent_where_the_values_say_with_headers_that_stay_in_their_secret(
+    rendered: Mapping[str, Rendered],
+) -> None:
+    def environment(name: str) -> dict[str, Any]:
+        told = rendered[name].container()["env"]
+        return {one["name"]: one.get("value", one.get("valueFrom")) for one in told if one["name"].startswith("OTEL_")}
+
+    def ports(name: str) -> set[int]:
+        rules = rendered[name].one("NetworkPolicy")["spec"]["egress"]
+        return {port["port"] for rule in rules for port in rule["ports"]}
+
+    assert environment("defaults") == {}
+    assert environment("traced") == {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://otel.observability:4318",
+        "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
+        "OTEL_TRACES_SAMPLER_ARG": "1",
+        "OTEL_EXPORTER_OTLP_HEADERS": {"secretKeyRef": {"name": "collector", "key": "headers"}},
+    }
+    assert environment("traced by a vendor")["OTEL_TRACES_SAMPLER_ARG"] == "0.25"
+    assert "OTEL_EXPORTER_OTLP_HEADERS" not in environment("traced by a vendor")
+    assert ports("traced") == ports("defaults") | {4318}
+    assert ports("traced by a vendor") == ports("defaults")
+
+
+def test_the_operator_takes_the_environment_that_the_chart_gives_it(
+    rendered: Mapping[str, Rendered], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = [one for one in rendered["traced"].container()["env"] if one["name"].startswith("OTEL_")]
+    environment = {one["name"]: one.get("value", "api-key=word") for one in given}
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    tracer = tracer_of(environment, "one")
+    with tracer.trace("turn", {}) as turn:
+        assert turn.trace_id
+    tracer.close()
+
+
 def test_rules_and_dashboards_are_those_that_the_project_generates(rendered: Mapping[str, Rendered]) -> None:
     made = rendered["monitored"]
     rules = yaml.safe_load((CHART / "rules" / "passmuster.rules.yaml").read_text(encoding="utf-8"))
@@ -253,6 +291,13 @@ REFUSED: Mapping[str, tuple[Mapping[str, Any], str]] = {
     "keys without a secret": ({"aws": {"credentials": "Secret"}}, "aws.secretName is empty"),
     "a secret for nothing": ({"aws": {"secretName": "keys"}}, "set aws.credentials to Secret"),
     "a zone": ({"aws": {"region": "eu-central-1a"}}, "write for example eu-central-1"),
+    "no address": ({"tracing": {"endpoint": "otel:4318"}}, "write it like http://otel-collector"),
+    "a password in an address": (
+        {"tracing": {"endpoint": "http://a:b@otel:4318"}},
+        "into the Secret tracing.secretName",
+    ),
+    "headers for nothing": ({"tracing": {"secretName": "collector"}}, "tracing.endpoint is empty"),
+    "more than every turn": ({"tracing": {"samplingRatio": 100}}, "/tracing/samplingRatio.*maximum.*1"),
     "a namespace in capitals": ({"operator": {"namespaces": ["Shop"]}}, "no name of a namespace"),
 }
 

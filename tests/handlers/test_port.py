@@ -35,7 +35,7 @@ class Served:
             "127.0.0.1:0",
             health=lambda: self.health,
             readiness=lambda: self.readiness,
-            metrics=lambda: b"passmuster_leader 1.0\n",
+            metrics=lambda accept: (b"passmuster_leader 1.0\n", accept or "text/plain; version=0.0.4"),
             alerts=receiver,
         )
         self.port.start()
@@ -77,7 +77,13 @@ def test_a_probe_is_green_or_says_what_is_wrong(served: Served, path: str, membe
 def test_metrics_are_served_in_the_text_format(served: Served) -> None:
     status, body, headers = served.ask("GET", "/metrics?x=1")
     assert (status, body) == (200, "passmuster_leader 1.0\n")
-    assert headers["Content-Type"].startswith("text/plain; version=0.0.4")
+    assert headers["Content-Type"] == "text/plain; version=0.0.4"
+
+
+def test_what_a_scrape_accepts_decides_what_it_is_given(served: Served) -> None:
+    assert served.ask("GET", "/metrics", Accept="application/openmetrics-text")[2]["Content-Type"] == (
+        "application/openmetrics-text"
+    )
 
 
 @pytest.mark.parametrize("path", ["/", "/alerts", "/metrics/..", "/%00", "/x" * 500])
@@ -177,7 +183,7 @@ def test_nothing_about_the_runtime_is_told(served: Served) -> None:
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.1:http", "127.0.0.1:", ""])
 def test_an_address_that_is_none_is_refused_with_an_example(address: str) -> None:
     with pytest.raises(UserError, match="HOST:PORT"):
-        Port(address, health=lambda: None, readiness=lambda: None, metrics=lambda: b"", alerts=None)
+        Port(address, health=lambda: None, readiness=lambda: None, metrics=lambda _: (b"", ""), alerts=None)
 
 
 def test_a_port_that_is_taken_is_refused_in_words() -> None:
@@ -186,7 +192,7 @@ def test_a_port_that_is_taken_is_refused_in_words() -> None:
         taken.listen()
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(UserError, match="choose another port"):
-            Port(address, health=lambda: None, readiness=lambda: None, metrics=lambda: b"", alerts=None)
+            Port(address, health=lambda: None, readiness=lambda: None, metrics=lambda _: (b"", ""), alerts=None)
 
 
 def test_after_the_end_nothing_listens_and_no_thread_is_left(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from prometheus_client.metrics_core import Metric as Family
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 from prometheus_client.parser import text_string_to_metric_families
 
 import reports
@@ -72,7 +73,14 @@ class Scraped:
         )
 
     def text(self) -> str:
-        return self.exposition.text().decode()
+        text, kind = self.exposition.text()
+        assert kind.startswith("text/plain; version=0.0.4")
+        return text.decode()
+
+    def openmetrics(self, accept: str = "application/openmetrics-text") -> str:
+        text, kind = self.exposition.text(accept)
+        assert kind.startswith("application/openmetrics-text; version=1.0.0")
+        return text.decode()
 
     def families(self) -> dict[str, Family]:
         return {family.name: family for family in text_string_to_metric_families(self.text())}
@@ -138,6 +146,68 @@ def test_every_sample_has_exactly_the_labels_of_the_contract(scraped: Scraped) -
     for metric in contract.CONTRACT:
         for sample in families[_parsed_name(metric)].samples:
             assert set(sample.labels) - {"le"} == set(metric.labels), metric.name
+
+
+@pytest.mark.parametrize(
+    ("accept", "expected"),
+    [
+        ("", "text/plain"),
+        ("*/*", "text/plain"),
+        ("text/html,application/xml;q=0.9,*/*;q=0.8", "text/plain"),
+        ("text/plain;version=0.0.4,application/openmetrics-text;q=0.5", "text/plain"),
+        ("application/openmetrics-text;q=0", "text/plain"),
+        ("application/openmetrics-text;q=nan,text/plain", "text/plain"),
+        ("application/openmetrics-text;version=abc", "application/openmetrics-text"),
+        ("Application/OpenMetrics-Text; version=1.0.0", "application/openmetrics-text"),
+        (
+            "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
+            "text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+            "application/openmetrics-text",
+        ),
+    ],
+)
+def test_openmetrics_is_for_who_asks_for_it(scraped: Scraped, accept: str, expected: str) -> None:
+    assert scraped.exposition.text(accept)[1].startswith(f"{expected};")
+
+
+def test_openmetrics_says_the_same_as_plain_text(scraped: Scraped) -> None:
+    def said(families: Any) -> set[tuple[str, str, str, tuple[tuple[str, str], ...], float]]:
+        return {
+            (family.type, family.documentation, s.name, tuple(sorted(s.labels.items())), s.value)
+            for family in families
+            for s in family.samples
+        }
+
+    scraped.queue.take()  # what waits, waits longer with each scrape
+    scraped.counters.inspected(0.7, "a" * 32, NOW.timestamp())
+    assert said(openmetrics_families(scraped.openmetrics())) == said(text_string_to_metric_families(scraped.text()))
+
+
+def test_an_exemplar_stands_at_the_smallest_bucket_that_holds_it_and_the_last_one_wins(scraped: Scraped) -> None:
+    for seconds, trace in ((0.7, "a" * 32), (0.8, "b" * 32), (1000.0, "c" * 32)):
+        scraped.counters.inspected(seconds, trace, NOW.timestamp())
+    found = {
+        (family.name, sample.labels["le"]): (
+            sample.exemplar.labels["trace_id"],
+            sample.exemplar.value,
+            float(sample.exemplar.timestamp),
+        )
+        for family in openmetrics_families(scraped.openmetrics())
+        for sample in family.samples
+        if sample.exemplar
+    }
+    name = "passmuster_inspection_duration_seconds"
+    assert found == {
+        (name, "1.0"): ("b" * 32, 0.8, NOW.timestamp()),
+        (name, "+Inf"): ("c" * 32, 1000.0, NOW.timestamp()),
+    }
+
+
+def test_plain_text_has_no_exemplar_nor_has_an_inspection_that_nobody_traced(scraped: Scraped) -> None:
+    assert "trace_id" not in scraped.openmetrics()
+    scraped.counters.inspected(0.7, "a" * 32, NOW.timestamp())
+    assert "trace_id" not in scraped.text()
+    assert "a" * 32 in scraped.openmetrics()
 
 
 def test_no_label_collides_with_those_of_the_scrape_nor_holds_an_arn() -> None:

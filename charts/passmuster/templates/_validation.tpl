@@ -35,6 +35,12 @@ What values.schema.json cannot say in a sentence: everything that is wrong with 
 {{- $wrong = append $wrong (printf "operator.namespaces has %q, which is no name of a namespace: use lower case letters, digits and hyphens" .) }}
 {{- end }}
 {{- end }}
+{{- if and .tracing.endpoint (not (regexMatch "^https?://[^/?#@\\s]+(/[^?#@\\s]*)?$" .tracing.endpoint)) }}
+{{- $wrong = append $wrong "tracing.endpoint is no address of a collector: write it like http://otel-collector.observability:4318, and credentials into the Secret tracing.secretName" }}
+{{- end }}
+{{- if and .tracing.secretName (not .tracing.endpoint) }}
+{{- $wrong = append $wrong "tracing.secretName is set and tracing.endpoint is empty: name the collector, or leave tracing.secretName empty" }}
+{{- end }}
 {{- if and .monitoring.rules.enabled (not ($.Files.Get "rules/passmuster.rules.yaml")) }}
 {{- $wrong = append $wrong "monitoring.rules.enabled is true and this chart holds no rules: run make crds, or set it to false" }}
 {{- end }}

@@ -11,19 +11,22 @@ from __future__ import annotations
 import json
 import re
 import threading
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from typing import Any
 
 import botocore
 import botocore.session
 from botocore.config import Config
-from botocore.exceptions import HTTPClientError
-from botocore.utils import parse_timestamp
+from botocore.exceptions import ConfigParseError, HTTPClientError, ProfileNotFound
+from botocore.utils import is_valid_endpoint_url, parse_timestamp
 
 from passmuster import __version__
 from passmuster.aws import models
 from passmuster.aws.principal import ContextCredentials, Guard, KeyRing
 from passmuster.model.account import partition_of
+from passmuster.model.errors import UserError
 
 HOMES = {("globalaccelerator", "us-east-1"): "us-west-2"}
 """Where a global service really answers, if not in the partition's control region: elsewhere its name does not exist,
@@ -43,7 +46,9 @@ class CutBodyError(HTTPClientError):
 class Clients:
     """The shared clients. Thread-safe: clients are made under a lock and used without one.
 
-    With `operations`, the clients of the services it names have these operations and no others.
+    With `operations`, the clients of the services it names have these operations and no others. `handlers` hear of
+    every request, by botocore's events. Raises UserError for an endpoint that is no address, and for an AWS
+    configuration that cannot be read.
     """
 
     def __init__(
@@ -53,11 +58,17 @@ class Clients:
         endpoint_url: str | None = None,
         max_connections: int = 32,
         operations: models.Operations | None = None,
+        handlers: Mapping[str, Callable[..., None]] | None = None,
     ) -> None:
+        if endpoint_url is not None and not _is_address(endpoint_url):
+            raise UserError(f"{endpoint_url!r} is no endpoint: write http://HOST:PORT or https://HOST:PORT")
         self.ring = ring
         self._endpoint_url = endpoint_url
         self._session = botocore.session.get_session()
-        data_path = self._session.get_config_variable("data_path")
+        try:
+            data_path = self._session.get_config_variable("data_path")
+        except (ConfigParseError, ProfileNotFound) as error:
+            raise UserError(f"the AWS configuration cannot be used: {error}") from error
         self._session.register_component("data_loader", models.loader(data_path, operations or {}))
         # The one private attribute: botocore has no public way to hand a session its own credentials object.
         self._session._credentials = ContextCredentials()  # type: ignore[attr-defined]
@@ -68,6 +79,8 @@ class Clients:
         events.register("before-parse.*.*", refuse_cut_body)
         if endpoint_url is not None:
             events.register("before-sign.s3-control", stay_at_the_endpoint)
+        for event, handler in (handlers or {}).items():
+            events.register(event, handler)
         self._config = Config(
             retries={"total_max_attempts": 1, "mode": "standard"},
             connect_timeout=CONNECT_TIMEOUT,
@@ -119,12 +132,25 @@ class Clients:
         known = region in self._session.get_available_regions("ec2", partition)
         return not listed or region in listed or not known
 
+    def unknown(self, region: str) -> str | None:
+        """What to say of a region that botocore does not know, with the nearest it does; None of one it knows."""
+        names = self._session.get_available_regions("ec2", partition_of(region))
+        if region in names:
+            return None
+        near = get_close_matches(region, names, n=1, cutoff=0.8)
+        hint = f"; did you mean {near[0]}?" if near else ", for example eu-central-1"
+        return f"there is no region {region!r} that this release knows{hint}"
+
     def close(self) -> None:
         """Closes every connection."""
         with self._lock:
             for client in self._clients.values():
                 client.close()
             self._clients.clear()
+
+
+def _is_address(endpoint_url: str) -> bool:
+    return endpoint_url.startswith(("http://", "https://")) and bool(is_valid_endpoint_url(endpoint_url))
 
 
 def parse_time(value: Any) -> datetime:

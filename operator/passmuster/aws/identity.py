@@ -12,7 +12,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import botocore.session
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError, ProfileNotFound
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConfigParseError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    ProfileNotFound,
+)
 
 from passmuster.aws.clients import Clients
 from passmuster.aws.principal import Principal, acting_as
@@ -77,9 +84,8 @@ class Identities:
         candidate, until = self._candidate(target.identity, region)
         account = self._caller(candidate, region)
         if account != target.account_id:
-            whose = target.identity.role_arn or (
-                f"the profile {target.identity.profile}" if target.identity.profile else "the given credentials"
-            )
+            role, profile = target.identity.role_arn, target.identity.profile
+            whose = f"the role {role}" if role else f"the profile {profile}" if profile else "the given identity"
             raise AccountMismatch(
                 f"{whose} belongs to account {account}, not {target.account_id}; nothing was read from it"
             )
@@ -105,11 +111,11 @@ class Identities:
         except ClientError as error:
             code = error.response.get("Error", {}).get("Code", "Unknown")
             raise CredentialsRefused(
-                f"{identity.role_arn} could not be assumed ({code}): check that the role exists, that it trusts this "
-                "identity, and the external id"
+                f"the role {identity.role_arn} could not be assumed ({code}): check that the role exists, that it "
+                "trusts this identity, and the external id"
             ) from error
         except BotoCoreError as error:
-            raise AccountUnreachable(f"sts in {region} did not answer: {type(error).__name__}") from error
+            raise self._silent(region, error) from error
         given = answer["Credentials"]
         expires: datetime = given["Expiration"]
         principal = Principal(None, given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"])
@@ -121,9 +127,22 @@ class Identities:
                 return str(self._clients.client("sts", region).get_caller_identity()["Account"])
         except ClientError as error:
             code = error.response.get("Error", {}).get("Code", "Unknown")
-            raise CredentialsRefused(f"the credentials were refused by sts:GetCallerIdentity ({code})") from error
+            raise CredentialsRefused(
+                f"the credentials were refused by sts:GetCallerIdentity ({code}){_renewal(code)}"
+            ) from error
         except BotoCoreError as error:
-            raise AccountUnreachable(f"sts in {region} did not answer: {type(error).__name__}") from error
+            raise self._silent(region, error) from error
+
+    def _silent(self, region: str, error: BotoCoreError) -> AccountUnreachable:
+        """Nobody answered: with the address, and where it is the region's name that leads nowhere, that."""
+        near = self._clients.unknown(region)
+        if near is not None:
+            return AccountUnreachable(f"sts in {region} did not answer, and {near}")
+        endpoint = self._clients.client("sts", region).meta.endpoint_url
+        return AccountUnreachable(
+            f"sts in {region} did not answer at {endpoint} ({type(error).__name__}): check the network, the proxy and "
+            "the endpoint"
+        )
 
     def _source(self, profile: str | None) -> Principal:
         """The ordinary AWS configuration: environment, profile, SSO, instance or pod role."""
@@ -153,12 +172,19 @@ class Identities:
         return Principal(None, frozen.access_key, frozen.secret_key, frozen.token)
 
 
+def _renewal(code: str) -> str:
+    """What to do about credentials that were good once, to be put behind what became of them."""
+    return ": they expired, log in again" if "Expired" in code else ""
+
+
 def default_region(profile: str | None) -> str | None:
     """The region of the ordinary AWS configuration, None if it names none."""
     try:
         region = botocore.session.Session(profile=profile).get_config_variable("region")
     except ProfileNotFound as error:
         raise UserError(f"the AWS configuration has no profile {profile!r}; `aws configure list-profiles`") from error
+    except ConfigParseError as error:
+        raise UserError(f"the AWS configuration cannot be used: {error}") from error
     return str(region) if region else None
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from passmuster.aws.actor import Actor, Words
-from passmuster.remediation.ownership import RELEASED
+from passmuster.inventory.operations.cloudformation import RELEASED
 
 OWNED_BY_POLICY = "passmuster:policy-uid"
 OWNED_BY_CLUSTER = "passmuster:cluster-uid"

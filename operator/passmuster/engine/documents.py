@@ -298,10 +298,12 @@ def whole_step_document(step: Step) -> Document:
         "target": proposal.target,
         "way": proposal.way.value,
         "waitsFor": list(step.waits_for),
+        "leadsTo": list(proposal.definition.leads_to),
         "changes": list(proposal.changes),
         "undo": proposal.definition.undo,
         "positions": [
             {"title": p.title, "monthly": None if p.monthly is None else float(p.monthly)}
+            | ({"once": float(p.once)} if p.once is not None else {})
             for p in proposal.cost.positions
         ],
     }
@@ -335,11 +337,13 @@ def remediation_spec(proposal: Proposal, policy: str) -> Document:
                 for p in proposal.cost.positions
                 if p.monthly is not None
             ],
+            **({"once": float(proposal.cost.once)} if proposal.cost.once else {}),
             "unpriced": list(proposal.cost.unpriced),
         },
         "risk": definition.risk,
         "interrupts": definition.interrupts,
         "requires": list(definition.requires),
+        "leadsTo": list(definition.leads_to),
         "undo": definition.undo,
     }
 
@@ -379,8 +383,8 @@ def tenths(number: float | None) -> str:
 
 
 def sentence(text: str) -> str:
-    """A message as a condition holds it: it begins with a capital letter."""
-    return text[:1].upper() + text[1:]
+    """A message as a condition holds it: it begins with a capital letter, unless with a name such as an ARN's."""
+    return text if ":" in text.partition(" ")[0] else text[:1].upper() + text[1:]
 
 
 def _plain(value: Any) -> str:

@@ -174,10 +174,10 @@ class Counters:
         with self.lock:
             self.cost += dollars
 
-    def inspected(self, seconds: float) -> None:
-        """An inspection ended with a report."""
+    def inspected(self, seconds: float, trace_id: str = "", at: float = 0.0) -> None:
+        """An inspection ended with a report, at a Unix time; `trace_id` is "" where it was not traced."""
         with self.lock:
-            self.inspections.observe(seconds)
+            self.inspections.observe(seconds, trace_id, at)
 
     def failed(self, reason: str) -> None:
         """An inspection ended without a report."""

@@ -27,6 +27,7 @@ from passmuster.model.account import Target
 from passmuster.model.errors import AccountError, CredentialsRefused
 from passmuster.model.evidence import Evidence, Recovery
 from passmuster.model.report import Inspection, Report
+from passmuster.model.trace import ACCOUNT_ID, OFF, Tracer
 from passmuster.model.verdict import Reason
 from passmuster.remediation import catalogue as remediations
 
@@ -41,7 +42,10 @@ def reads_of(checks: Sequence[Check]) -> tuple[Call, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One inspection to make: the account, what is demanded of it, and how fresh the facts must be."""
+    """One inspection to make: the account, what is demanded of it, and how fresh the facts must be.
+
+    `outdated` names billed calls whose answers from before a change do not count.
+    """
 
     target: Target
     demand: Demand
@@ -51,6 +55,7 @@ class Task:
     fresh: bool = False
     hinted: frozenset[str] = frozenset()
     asked_at: datetime | None = None
+    outdated: Mapping[str, datetime] = field(default_factory=dict)
     deadline: float = 240.0
 
 
@@ -80,11 +85,13 @@ class Inspector:
         catalogue: Catalogue,
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        tracer: Tracer = OFF,
     ) -> None:
         self.catalogue = catalogue
         self._collector = collector
         self._identities = identities
         self._clock = clock
+        self._tracer = tracer
         self._memories: dict[str, _Memory] = {}
         self._lock = threading.Lock()
 
@@ -96,6 +103,12 @@ class Inspector:
         progress: Progress | None = None,
     ) -> Outcome:
         """The report on the task's account. Raises AccountError when nothing of it can be judged."""
+        with self._tracer.span("inspection", {ACCOUNT_ID: task.target.account_id}):
+            return self._inspect(task, evidence, previous, progress)
+
+    def _inspect(
+        self, task: Task, evidence: Evidence | None, previous: Report | None, progress: Progress | None
+    ) -> Outcome:
         started_at, begun = self._clock(), time.monotonic()
         checks = task.demand.enabled(self.catalogue)
         calls = tuple(dict.fromkeys((*reads_of(checks), *(SCOPE_CALLS if task.demand.scope else ()))))
@@ -118,7 +131,8 @@ class Inspector:
             previous=previous,
             payer=payer.snapshot if payer is not None else None,
         )
-        return Outcome(assess(self.catalogue, inputs, inspection), collection.snapshot)
+        with self._tracer.span("assess", {ACCOUNT_ID: task.target.account_id}):
+            return Outcome(assess(self.catalogue, inputs, inspection), collection.snapshot)
 
     def reassess(self, task: Task, evidence: Evidence, last: Report) -> Outcome | None:
         """The last inspection judged anew with what people grant now, without asking AWS anything.
@@ -132,7 +146,8 @@ class Inspector:
         if snapshot is None or (paying and payer is None):
             return None
         inputs = Inputs(snapshot=snapshot, demand=task.demand, evidence=evidence, previous=last, payer=payer)
-        return Outcome(assess(self.catalogue, inputs, last.inspection), snapshot)
+        with self._tracer.span("assess", {ACCOUNT_ID: task.target.account_id}):
+            return Outcome(assess(self.catalogue, inputs, last.inspection), snapshot)
 
     def _remembered(self, target: Target) -> Snapshot | None:
         """What is known of the regions of a target; None before its first inspection."""
@@ -174,7 +189,7 @@ class Inspector:
 
     def _collect(self, target: Target, calls: Sequence[Call], task: Task, progress: Progress | None) -> Collection:
         memory = self._memory(target.account_id)
-        with memory.lock:
+        with self._tracer.span("collect", {ACCOUNT_ID: target.account_id}), memory.lock:
             principal = self._identities.principal(target)
             regions = target.regions or self._regions(target, memory)
             scope = Scope(
@@ -187,6 +202,7 @@ class Inspector:
                 fresh=task.fresh,
                 hinted=task.hinted,
                 asked_at=task.asked_at,
+                outdated=task.outdated,
             )
             known = memory.snapshot.open() if memory.snapshot is not None else None
             collection = self._collector.collect(calls, scope, principal, known, progress)
@@ -194,7 +210,9 @@ class Inspector:
                 principal = self._identities.principal(target, renew=True)
                 collection = self._collector.collect(calls, scope, principal, known, progress)
                 if collection.expired:
-                    raise CredentialsRefused(f"the credentials for account {target.account_id} expire at once")
+                    raise CredentialsRefused(
+                        f"the credentials for account {target.account_id} have expired: log in again or renew them"
+                    )
             if collection.calls or known is None:
                 memory.snapshot = Parcel(merged(known, collection.snapshot))
             return collection

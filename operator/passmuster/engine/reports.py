@@ -70,7 +70,7 @@ def write_report(
     status = ReadinessReportStatus.model_validate(status).body()
     _tell(services, policy, kept, before)
     same = documents.substance(before) == documents.substance(status)
-    if not same or _aged(before, status):
+    if not same or _aged(before, status) or _paid(before) != _paid(status):
         write_status(services, key, before, status)
     merged = {**stored, "status": status}
     services.fleet.put(key, Figures.of(owner, merged, policy.spec.minimum_score))
@@ -213,6 +213,11 @@ def owner_reference(owner: Key, policy: ReadinessPolicy) -> dict[str, Any]:
         "controller": True,
         "blockOwnerDeletion": False,
     }
+
+
+def _paid(status: Mapping[str, Any]) -> dict[str, str]:
+    """When each answer was read that AWS billed: what was paid for must be there for a process that follows."""
+    return {one["request"]["mark"]: one["observedAt"] for one in status.get("billed") or ()}
 
 
 def _aged(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:

@@ -16,6 +16,7 @@ from passmuster.engine.fleet import Counters, Fleet
 from passmuster.engine.inspection import Inspector
 from passmuster.engine.ports import Cluster
 from passmuster.model.report import Report
+from passmuster.model.trace import OFF, Tracer
 from passmuster.remediation.catalogue import Remediations
 
 HEARTBEAT = timedelta(minutes=5)
@@ -48,3 +49,4 @@ class Services:
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     evidence_dir: Path | None = None
     page: Page | None = None
+    tracer: Tracer = OFF

@@ -30,15 +30,17 @@ from passmuster.aws.identity import Identities
 from passmuster.aws.limits import DEFAULT_RATE, Limits
 from passmuster.aws.models import operations_of
 from passmuster.aws.principal import KeyRing
+from passmuster.aws.request_spans import handlers
 from passmuster.aws.transport import BotoTransport
 from passmuster.checks import catalogue as checks
 from passmuster.checks.judge import distinct_calls
-from passmuster.engine.cache import Cache
+from passmuster.engine.cache import Cache, kept_annotations
 from passmuster.engine.fleet import Counters, Fleet
 from passmuster.engine.inspection import Inspector
 from passmuster.engine.ports import (
     ACCOUNTS,
     GRANTED,
+    KINDS,
     NAMESPACES,
     POLICIES,
     REMEDIATIONS,
@@ -53,12 +55,14 @@ from passmuster.engine.reconcile import Reconciler
 from passmuster.engine.services import Services
 from passmuster.handlers.alerts import Receiver
 from passmuster.handlers.port import Port
+from passmuster.handlers.tracing import tracer_of
 from passmuster.handlers.watches import WATCHED, Watches
 from passmuster.kube.cluster import KubeCluster
 from passmuster.kube.connection import connect, login
 from passmuster.kube.lease import DURATION, NAME, Lease
 from passmuster.metrics.exposition import Exposition
 from passmuster.model.errors import Unavailable
+from passmuster.model.trace import OFF, TRIGGER, Span
 from passmuster.remediation import catalogue as remediations
 from passmuster.report import html
 
@@ -93,8 +97,9 @@ class Operator:
 
     def __init__(self, options: Options) -> None:
         self._options = options
-        api = connect(options.kubeconfig, options.context)
         identity = f"{socket.gethostname()}-{uuid4().hex[:8]}"
+        tracer = tracer_of(os.environ, identity)
+        api = connect(options.kubeconfig, options.context)
         self.lease = Lease(
             api,
             namespace=options.own_namespace,
@@ -103,7 +108,9 @@ class Operator:
             duration=options.lease_duration,
             on_change=self._on_lease,
         )
-        self.cluster = KubeCluster(api, self.lease.leading, namespace=options.own_namespace, instance=identity)
+        self.cluster = KubeCluster(
+            api, self.lease.leading, namespace=options.own_namespace, instance=identity, tracer=tracer
+        )
         self.cache = Cache()
         self.queue: WorkQueue[Key] = WorkQueue()
         counters, fleet = Counters(), Fleet()
@@ -114,11 +121,12 @@ class Operator:
             endpoint_url=options.endpoint_url,
             max_connections=16 * options.workers,
             operations=operations_of(distinct_calls(known)),
+            handlers=handlers(tracer),
         )
         identities = Identities(clients)
         limits = Limits(options.requests_per_second)
         collector = Collector(BotoTransport(clients), limits, observer=counters)
-        inspector = Inspector(collector, identities, known)
+        inspector = Inspector(collector, identities, known, tracer=tracer)
         self.reconciler = Reconciler(
             Services(
                 cluster=self.cluster,
@@ -131,8 +139,12 @@ class Operator:
                 counters=counters,
                 evidence_dir=options.evidence_dir,
                 page=lambda report, plan, changes, title: html.render(report, plan, title=title, changes=changes),
+                tracer=tracer,
             )
         )
+        self._tracer = tracer
+        self._triggers: dict[Key, str] = {}
+        """Why the next turn of a key comes, for its trace."""
         self._fleet = fleet
         self.watches = Watches(
             lambda: login(options.kubeconfig, options.context), self._on_event, namespaces=options.namespaces
@@ -189,7 +201,7 @@ class Operator:
         log.info("http port", url=self.port.url)
         self._await_kinds()
         for plural in (NAMESPACES, *WATCHED):
-            for body in self.cluster.list(plural):
+            for body in self.cluster.each(plural):
                 if self._ours(body):
                     self.cache.put(Key.of(plural, body), body)
         self.reconciler.restore()
@@ -215,6 +227,7 @@ class Operator:
         self.lease.stop()
         self.watches.stop()
         self.port.stop()
+        self._tracer.close()
 
     def health(self) -> str | None:
         """None while the process can do its work."""
@@ -263,17 +276,23 @@ class Operator:
         if not self._ours(body):
             return
         if kind == "DELETED":
-            self.cache.drop(key)
-            self._gone(key)
+            if self.cache.drop(key, body):
+                self._gone(key)
         else:
-            before = self.cache.get(key)
+            told_by = key.plural in (POLICIES, ACCOUNTS, REMEDIATIONS, *GRANTED)
+            before = self.cache.get(key) if told_by else None
             self.cache.put(key, body)
-            if key.plural in (POLICIES, ACCOUNTS, REMEDIATIONS, *GRANTED) and not _matters(before, body):
+            if told_by and not _matters(before, body):
                 return
             if key.plural == REPORTS and not self.lease.leading():
                 self.reconciler.restore_report(key, body)
         for policy in self._concerned(key, body):
-            self.queue.add(policy)
+            self._ask(policy, KINDS[key.plural])
+
+    def _ask(self, key: Key, trigger: str) -> None:
+        """Asks for a turn, and notes why it comes."""
+        self._triggers[key] = trigger
+        self.queue.add(key)
 
     def _gone(self, key: Key) -> None:
         if key.plural == REPORTS:
@@ -309,11 +328,11 @@ class Operator:
     def _add_everything(self) -> None:
         for plural in (ACCOUNTS, POLICIES):
             for key in self.cache.keys(plural):
-                self.queue.add(key)
+                self._ask(key, "start")
         for plural in GRANTED:
             for key, body in self.cache.all(plural):
                 for concerned in self._concerned(key, body):
-                    self.queue.add(concerned)
+                    self._ask(concerned, "start")
 
     def _on_lease(self, leads: bool) -> None:
         log.info("lease", leading=leads)
@@ -338,12 +357,21 @@ class Operator:
         if not self.lease.leading():
             self.queue.failed(key)
             return
-        with structlog.contextvars.bound_contextvars(policy=str(key)):
+        tracer = self._tracer if key.plural == POLICIES else OFF
+        told = {"passmuster.policy_namespace": key.namespace, "passmuster.policy": key.name}
+        with (
+            tracer.trace("turn", {**told, TRIGGER: self._triggers.pop(key, "due")}) as span,
+            structlog.contextvars.bound_contextvars(**_logged(key, span)),
+        ):
             try:
                 due = self._reconciled(key)
             except (ClusterUnreachable, Conflict) as error:
+                span.fail(type(error).__name__)
+                self._triggers.setdefault(key, "retry")
                 log.warning("turn repeated", error=str(error), delay=round(self.queue.failed(key), 1))
-            except Exception:
+            except Exception as error:
+                span.fail(type(error).__name__)
+                self._triggers.setdefault(key, "retry")
                 log.exception("turn failed", delay=round(self.queue.failed(key), 1))
             else:
                 self.queue.done(key)
@@ -364,7 +392,7 @@ class Operator:
         try:
             listed: dict[Key, str] = {}
             for plural in WATCHED:
-                for body in self.cluster.list(plural, metadata_only=True):
+                for body in self.cluster.each(plural, metadata_only=True):
                     if self._ours(body):
                         listed[Key.of(plural, body)] = body["metadata"].get("resourceVersion", "")
             for key in self.watches.audit(listed):
@@ -391,6 +419,11 @@ def _leave(code: int) -> None:
     os._exit(code)
 
 
+def _logged(key: Key, span: Span) -> dict[str, str]:
+    """What every line of the log says during a turn."""
+    return {"policy": str(key), **({"trace_id": span.trace_id} if span.trace_id else {})}
+
+
 def _matters(before: Object | None, after: Object) -> bool:
     """Whether an event is more than our own status write coming back."""
     if before is None:
@@ -401,7 +434,7 @@ def _matters(before: Object | None, after: Object) -> bool:
         return (
             metadata.get("generation"),
             metadata.get("deletionTimestamp"),
-            metadata.get("annotations"),
+            kept_annotations(metadata),
             metadata.get("labels"),
             metadata.get("uid"),
         )

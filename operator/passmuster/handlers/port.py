@@ -18,6 +18,9 @@ from passmuster.model.errors import UserError
 Answer = Callable[[], str | None]
 """None while all is well, else one sentence about what is wrong."""
 
+Exposed = Callable[[str], tuple[bytes, str]]
+"""The metrics for an Accept header, and their content type."""
+
 MOST_DRAINED = 4 * 1024 * 1024
 """Bytes of a refused body that are read and forgotten, so that the sender sees the refusal."""
 
@@ -26,7 +29,7 @@ class Port:
     """The HTTP server; `address` is HOST:PORT, port 0 picks a free one."""
 
     def __init__(
-        self, address: str, *, health: Answer, readiness: Answer, metrics: Callable[[], bytes], alerts: Receiver | None
+        self, address: str, *, health: Answer, readiness: Answer, metrics: Exposed, alerts: Receiver | None
     ) -> None:
         host, _, port = address.rpartition(":")
         if not port.isdigit():
@@ -65,7 +68,7 @@ class _Server(ThreadingHTTPServer):
 
 
 def _handler(
-    health: Answer, readiness: Answer, metrics: Callable[[], bytes], alerts: Receiver | None
+    health: Answer, readiness: Answer, metrics: Exposed, alerts: Receiver | None
 ) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         server_version = f"passmuster/{__version__}"
@@ -75,7 +78,7 @@ def _handler(
         def do_GET(self) -> None:
             path = self.path.partition("?")[0]
             if path == "/metrics":
-                self._answer(200, metrics(), "text/plain; version=0.0.4; charset=utf-8")
+                self._answer(200, *metrics(",".join(self.headers.get_all("Accept", []))))
             elif path in ("/healthz", "/readyz"):
                 fault = health() if path == "/healthz" else readiness()
                 self._say(200 if fault is None else 503, fault or "ok")

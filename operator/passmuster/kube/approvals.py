@@ -11,11 +11,14 @@ from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
 from passmuster.api.approval import Action, Approval, Signature
-from passmuster.api.remediation import Remediation
+from passmuster.api.remediation import Remediation, Way
 from passmuster.api.resource import GROUP, VERSION, Definition
 from passmuster.assess.grants import Granted
 from passmuster.kube.connection import MERGE
 from passmuster.model.errors import Unavailable, UserError
+
+_BY_HAND = frozenset({Way.GUIDE, Way.PATCH})
+"""What people carry out: there is nothing to approve."""
 
 
 def approve(api: Any, namespace: str, name: str, *, undo: bool = False) -> Approval:
@@ -24,6 +27,11 @@ def approve(api: Any, namespace: str, name: str, *, undo: bool = False) -> Appro
     with _asked_of(namespace, name, Remediation.definition):
         body = _read(api, namespace, Remediation.definition, name)
         remediation = Remediation.read(body)
+        if remediation.spec.way in _BY_HAND:
+            raise UserError(
+                f"{name} is done by people, so there is nothing to approve: its spec.instructions say how "
+                f"(kubectl get rem {name} -n {namespace} -o yaml), and the next inspection sees it"
+            )
         entry = Approval(by=whoami(api), action=action, digest=remediation.spec.intent.digest)
         kept = [a for a in remediation.spec.approvals if (a.by, a.action) != (entry.by, entry.action)]
         _write(api, body, Remediation.definition, (*kept, entry))

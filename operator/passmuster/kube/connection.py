@@ -12,6 +12,7 @@ from typing import Any
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 from kubernetes.config.config_exception import ConfigException
+from yaml import YAMLError
 
 from passmuster.model.errors import Unavailable
 
@@ -28,14 +29,22 @@ def connect(kubeconfig: Path | None = None, context: str | None = None) -> Any:
             config.load_kube_config(
                 config_file=str(kubeconfig) if kubeconfig else None, context=context, client_configuration=settings
             )
-    except (ConfigException, OSError) as error:
+    except (ConfigException, OSError, YAMLError, UnicodeDecodeError) as error:
+        missing = kubeconfig is not None and not kubeconfig.exists()
+        why = f"{kubeconfig} does not exist" if missing else _first_line(error)
         raise Unavailable(
-            f"no API server: {error}. Name a kubeconfig with --kubeconfig or KUBECONFIG, or start one with "
+            f"no API server: {why}. Name a kubeconfig with --kubeconfig or KUBECONFIG, or start one with "
             "`passmuster sandbox up`"
         ) from error
     settings.retries = 2
     settings.connection_pool_maxsize = 32
     return client.ApiClient(settings)
+
+
+def _first_line(error: Exception) -> str:
+    if isinstance(error, (YAMLError, UnicodeDecodeError)):
+        return "the kubeconfig is not YAML"
+    return str(error).partition("\n")[0].rstrip(".")
 
 
 def request(

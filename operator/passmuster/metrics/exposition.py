@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, Exemplar, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
 from passmuster import __version__
@@ -21,6 +23,9 @@ from passmuster.model.verdict import NO_LEVEL, Phase, level_order
 
 ELSEWHERE = (contract.LEVEL_TARGET, contract.LEVELS_MISSING, contract.INTERVAL, contract.REMEDIATIONS)
 """Metrics of a policy that do not come from a report."""
+
+PLAIN, OPEN = "text/plain", "application/openmetrics-text"
+"""The formats of an exposition; only the second has room for exemplars."""
 
 LEVELS = (NO_LEVEL, *(phase.value for phase in Phase))
 
@@ -49,9 +54,13 @@ class Exposition(Collector):
         self._registry = CollectorRegistry()
         self._registry.register(self)
 
-    def text(self) -> bytes:
-        """The exposition, in the text format."""
-        return generate_latest(self._registry)
+    def text(self, accept: str = "") -> tuple[bytes, str]:
+        """The exposition and its content type: OpenMetrics for who accepts that at least as gladly as plain text."""
+        gladness = _gladness(accept)
+        if 0.0 < gladness.get(OPEN, 0.0) >= gladness.get(PLAIN, 0.0):
+            text: bytes = openmetrics.generate_latest(self._registry)  # type: ignore[no-untyped-call]
+            return text, openmetrics.CONTENT_TYPE_LATEST
+        return generate_latest(self._registry), CONTENT_TYPE_PLAIN_0_0_4
 
     def describe(self) -> Iterable[Any]:
         """Nothing is collected at registration."""
@@ -159,6 +168,21 @@ class Exposition(Collector):
 Samples = Iterable[tuple[tuple[str, ...], float]]
 
 
+def _gladness(accept: str) -> dict[str, float]:
+    """How gladly each media type of an Accept header is taken, 0 to 1.
+
+    >>> _gladness("application/openmetrics-text;version=1.0.0,text/plain;q=0.5,*/*;q=x")
+    {'application/openmetrics-text': 1.0, 'text/plain': 0.5, '*/*': 0.0}
+    """
+    found: dict[str, float] = {}
+    for part in accept.lower().split(","):
+        kind, *parameters = (one.strip() for one in part.split(";"))
+        given = next((one.removeprefix("q=") for one in parameters if one.startswith("q=")), "1")
+        weight = float(given) if re.fullmatch(r"[01](\.\d{0,3})?", given) else 0.0
+        found[kind] = max(found.get(kind, 0.0), weight)
+    return found
+
+
 def _ratio(percent: float | None) -> float | None:
     return None if percent is None else percent / 100
 
@@ -180,5 +204,12 @@ def _counter(metric: Metric, samples: Samples) -> CounterMetricFamily:
 def _histogram(metric: Metric, samples: Iterable[tuple[tuple[str, ...], Histogram]]) -> HistogramMetricFamily:
     family = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
     for labels, histogram in samples:
-        family.add_metric(labels, histogram.buckets(), histogram.total)
+        family.add_metric(labels, [_bucket(histogram, *bucket) for bucket in histogram.buckets()], histogram.total)
     return family
+
+
+def _bucket(histogram: Histogram, bound: str, count: float) -> tuple[str, float] | tuple[str, float, Exemplar]:
+    found = histogram.exemplars.get(bound)
+    if found is None:
+        return bound, count
+    return bound, count, Exemplar({"trace_id": found.trace_id}, found.value, found.at)

@@ -26,6 +26,9 @@ from passmuster.remediation.adoption import LOGICAL_ID
 from passmuster.remediation.definition import Desired
 from passmuster.remediation.rendering import Proposal
 
+DEPARTED = frozenset({"MODIFIED", "DELETED"})
+"""Drift of a resource that is not as its template says."""
+
 
 @dataclass(slots=True)
 class Adoption:
@@ -120,10 +123,10 @@ class Adoption:
         changes = [(c.action, c.logical_id, c.type) for c in found.changes]
         document = document_of(self.stacks.template(stack, self.life.token))
         held = document["Resources"].get(LOGICAL_ID, {}).get("Properties", {})
-        if changes == [("Import", LOGICAL_ID, wanted.type)] and desired.same(held, model):
+        if changes == [("Import", LOGICAL_ID, wanted.type)] and desired.alike(held, model):
             return
         self.stacks.delete_change_set(stack, self.life.token)
-        if not desired.same(held, model):
+        if not desired.alike(held, model):
             self.life.status["attempt"] = self.life.attempt + 1
             message = f"The resource {wanted.identifier} was changed while its import was prepared; it is prepared anew"
             raise ChangeRefused(ConditionReason.VALUE_CHANGED, message)
@@ -149,10 +152,23 @@ class Adoption:
         return self._update(stack)
 
     def _update(self, stack: Stack) -> float | None:
-        """The second change set, which the same approval covers: it follows the import at once."""
+        """The second change set, which the same approval covers: it follows the import at once.
+
+        But only where the template says what is there: else the update could reset what nobody meant, and later an undo
+        could not tell what somebody changed since.
+        """
         life = self.life
         wanted = recording.desired_in(life.status["steps"][0])
         update = Update.to(wanted, LOGICAL_ID, f"{life.token}-update", life.object.spec.remediation)
+        if stack.status == "IMPORT_COMPLETE" and self.stacks.change_set(stack.id, update.name) is None:
+            drift = self.stacks.drift(stack.id, LOGICAL_ID)
+            if drift in DEPARTED:
+                message = (
+                    f"CloudFormation finds the resource {drift.lower()} right after its import: it was released as it "
+                    "is, and nothing was changed. Where that comes again, follow spec.instructions"
+                )
+                own_stack.given_up(life, self.stacks, stack, ConditionReason.VALUE_CHANGED, message)
+                return None
         where = stands(self.stacks, stack, update, make=True)
         if where is Stands.READY:
             execute(self.stacks, stack, update)

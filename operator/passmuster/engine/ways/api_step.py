@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from passmuster.api.conditions import ConditionReason
@@ -25,6 +26,9 @@ from passmuster.remediation.definition import PRIOR, ApiStep, Operation
 from passmuster.remediation.desired import same
 from passmuster.remediation.rendering import Proposal
 from passmuster.remediation.wording import filled
+
+LONGEST = 3600.0
+"""Seconds between two looks at a value that AWS takes days to set; each look at Cost Explorer is billed."""
 
 
 @dataclass(slots=True)
@@ -104,7 +108,11 @@ class ApiSteps:
                 ConditionReason.STILL_FAILING, "AWS took the call, but the value did not change within its time"
             )
         life.wait(ConditionReason.EXECUTING, "AWS took the call; its value is awaited")
-        return SOON
+        return self._pace(since)
+
+    def _pace(self, since: datetime) -> float:
+        """Seconds until the next look at a value that was asked for then: soon, and the longer it takes the rarer."""
+        return max(SOON, min(LONGEST, (self.life.clock() - since).total_seconds() / 4))
 
     def _changed_meanwhile(self, step: ApiStep, value: Any) -> float | None:
         life = self.life
@@ -147,12 +155,13 @@ class ApiSteps:
                 raise ChangeFailed(ConditionReason.VALUE_CHANGED, _foreign(value))
             if not ready:
                 return self._busy()
-            if not noted.get("undoCalledAt"):
+            called_at = noted.get("undoCalledAt")
+            if not called_at:
                 self.steps.call(_inverse(step, prior))
                 life.note_step(number, undoCalledAt=written(life.clock()))
                 life.save()
                 return 0.0
-            return SOON
+            return self._pace(datetime.fromisoformat(called_at))
         life.undone("What was there before is set again")
         return None
 

@@ -61,15 +61,20 @@ def _begun(life: Life, stacks: Stacks, name: str) -> bool:
 
 def rolled_back(life: Life, stacks: Stacks, stack: Stack | None) -> None:
     """AWS took the change back by itself; the stack, which holds nothing any more, goes."""
+    reasons = "; ".join(stacks.failures(life.stack_name())[:3]) or "AWS gave no reason"
+    message = f"AWS took the change back, the account is as before: {reasons}"
+    given_up(life, stacks, stack, ConditionReason.STACK_ROLLED_BACK, message)
+
+
+def given_up(life: Life, stacks: Stacks, stack: Stack | None, reason: str, message: str) -> None:
+    """This attempt is over and the account is as before; its stack goes, and another one needs a new approval."""
     identity, name = life.stack_name(), str(life.status["stack"]["name"])
-    reasons = "; ".join(stacks.failures(identity)[:3]) or "AWS gave no reason"
     if stack is not None and stack.status != "DELETE_COMPLETE":
         stacks.delete(name, f"{life.token}-clear")
     life.status["stack"] = {"name": name, "id": identity, "status": "ROLLBACK_COMPLETE"}
     life.status["attempt"] = life.attempt + 1
     life.status["steps"] = []
-    message = f"AWS took the change back, the account is as before: {reasons}. Approve it anew to try it again"
-    life.enter(State.ROLLED_BACK, ConditionReason.STACK_ROLLED_BACK, message)
+    life.enter(State.ROLLED_BACK, reason, f"{message}. Approve it anew to try it again")
 
 
 def delete(life: Life, stacks: Stacks, stack: Stack) -> float | None:
