@@ -139,6 +139,8 @@ def test_a_folder_that_disagrees_with_its_content_is_refused(tmp_path: Path) -> 
         ({"parameters": {"Name": {"value": "{heaven}"}}}, "parameters.Name: {heaven} is none of account, key"),
         ({"cost": [{"key": "gold"}]}, "cost\\[0\\]: missing \\['quantity'\\]"),
         ({"cost": [{"key": "gold", "quantity": "unpriced", "times": ["Zones"]}]}, "cost\\[0\\].times: it is a list"),
+        ({"cost": [{"key": "gold", "quantity": "unpriced", "once": True}]}, "cost\\[0\\].once: it is true or false"),
+        ({"cost": [{"key": "gold", "quantity": 1, "once": "yes"}]}, "cost\\[0\\].once: it is true or false"),
         ({"each": "Names", "target": "account"}, "each: it is the name of one fact, and goes with target finding"),
         ({"documents": ["runbook.yaml"]}, "documents: it must list the other files of the folder, which are: none"),
         ({"api": []}, "unknown \\['api'\\]"),

@@ -62,3 +62,37 @@ def test_a_stack_of_a_region_that_is_read_must_be_there(lives: bool) -> None:
     found = owner(snapshot({TAGGED: [tagged(arn, stack(REGION))], STACKS: stacks}), arn, REGION)
     assert found.kind is (OwnerKind.STACK if lives else OwnerKind.NOBODY)
     assert lives or found == NOBODY
+
+
+def held(kind: str, physical_id: str, status: str = "CREATE_COMPLETE") -> Snapshot:
+    """An account with one stack, which holds one resource."""
+    known = {"StackId": stack(REGION), "StackName": "shop-edge"}
+    made = snapshot({STACKS: [known]})
+    row = {
+        "LogicalResourceId": "Out",
+        "PhysicalResourceId": physical_id,
+        "ResourceType": kind,
+        "ResourceStatus": status,
+    }
+    for request in STACK_RESOURCES.requests(known, STACKS.root_request(REGION), REGION):
+        made.put(STACK_RESOURCES, request, Reading(NOW, rows=(row,)))
+    return made
+
+
+ROUTE, TABLE = "AWS::EC2::Route", f"arn:aws:ec2:{REGION}:{ACCOUNT}:route-table/rtb-1"
+
+
+def test_a_route_is_found_by_its_table_and_destination() -> None:
+    found = owner_of(held(ROUTE, "rtb-1|0.0.0.0/0"), REGION, ROUTE, "rtb-1|0.0.0.0/0", TABLE, {})
+    assert (found.name, found.logical_id) == ("shop-edge", "Out")
+    assert owner_of(held(ROUTE, "rtb-2|0.0.0.0/0"), REGION, ROUTE, "rtb-1|0.0.0.0/0", TABLE, {}) == NOBODY
+
+
+def test_a_route_is_not_taken_for_nobodys_while_a_stack_holds_one_under_an_id_that_does_not_say_which() -> None:
+    """So old stacks name their routes."""
+    with pytest.raises(OwnerUnread, match="shop-edge holds a route under the old id infra-Route-HUBGXRIBOOLM"):
+        owner_of(held(ROUTE, "infra-Route-HUBGXRIBOOLM"), REGION, ROUTE, "rtb-1|0.0.0.0/0", TABLE, {})
+    released = held(ROUTE, "infra-Route-HUBGXRIBOOLM", "DELETE_SKIPPED")
+    assert owner_of(released, REGION, ROUTE, "rtb-1|0.0.0.0/0", TABLE, {}) == NOBODY
+    elsewhere = held("AWS::EC2::VPCGatewayAttachment", "infra-igw-6QPA0OLZDNWR")
+    assert owner_of(elsewhere, REGION, ROUTE, "rtb-1|0.0.0.0/0", TABLE, {}) == NOBODY

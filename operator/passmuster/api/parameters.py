@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from math import isfinite
 from typing import Any
 
 from passmuster.model.parameter import Kind, Parameter, Stricter
@@ -107,6 +109,10 @@ def _shape(parameter: Parameter) -> JSONSchema:
                 "maxItems": parameter.max_items,
                 "x-kubernetes-list-type": "atomic",
             }
+        case Kind.QUANTITIES:
+            quantity = {"type": "number", **_bounds(parameter)}
+            named = {name: {"description": f"Quantity of {name}.", **quantity} for name in parameter.choices}
+            return {"type": "object", "properties": named}
 
 
 def _bounds(parameter: Parameter) -> JSONSchema:
@@ -136,16 +142,32 @@ def faults(parameter: Parameter, value: Any) -> Iterator[Fault]:
             yield from _map(parameter, value, lambda p, v: _list(p, v, _choice if p.choices else _text))
         case Kind.METRICS:
             yield from _list(parameter, value, _metric, unique=False)
+        case Kind.QUANTITIES:
+            yield from _map(parameter, value, _quantity)
+            yield from _unknown(parameter, value)
 
 
 def _number(parameter: Parameter, value: Any) -> Iterator[Fault]:
     whole = parameter.kind is not Kind.NUMBER
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or (whole and value != int(value)):
+    counts = isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
+    if not counts or (whole and value != int(value)):
         yield Fault((), f"{_shown(value)} is not a {'whole ' if whole else ''}number")
     elif parameter.minimum is not None and value < parameter.minimum:
         yield Fault((), f"{value} is less than {parameter.minimum}")
     elif parameter.maximum is not None and value > parameter.maximum:
         yield Fault((), f"{value} is more than {parameter.maximum}")
+
+
+def _quantity(parameter: Parameter, value: Any) -> Iterator[Fault]:
+    yield from _number(replace(parameter, kind=Kind.NUMBER), value)
+
+
+def _unknown(parameter: Parameter, value: Any) -> Iterator[Fault]:
+    """Names that may not have a quantity."""
+    for name in value if isinstance(value, Mapping) else ():
+        if name not in parameter.choices:
+            near = get_close_matches(str(name), parameter.choices, n=3, cutoff=0.4)
+            yield Fault((name,), f"nothing of that name is paid by usage; did you mean {' or '.join(near)}?")
 
 
 def _text(parameter: Parameter, value: Any) -> Iterator[Fault]:

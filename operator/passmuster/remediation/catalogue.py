@@ -18,7 +18,8 @@ from passmuster.inventory.call import Call
 from passmuster.model.errors import Unavailable
 from passmuster.model.parameter import Kind, Parameter, Stricter
 from passmuster.remediation import admission, adoption, ownership
-from passmuster.remediation.definition import OF_PORTS, Definition, InvalidRemediation
+from passmuster.remediation.definition import OF_PORTS, USAGE, Definition, InvalidRemediation
+from passmuster.remediation.pricing import prices
 from passmuster.remediation.reading import parse
 
 STANDING_INPUTS = (
@@ -81,7 +82,26 @@ class Remediations:
             for given in member.inputs:
                 if found.setdefault(given.name, given).kind is not given.kind:
                     raise InvalidRemediation(f"the input {given.name} has two kinds")
-        return tuple(sorted((*found.values(), *STANDING_INPUTS), key=lambda p: p.name))
+        return tuple(sorted((*found.values(), *STANDING_INPUTS, *self._usage()), key=lambda p: p.name))
+
+    def _usage(self) -> tuple[Parameter, ...]:
+        """The usage that the plan may count with: of the positions that have a price and no quantity of their own."""
+        names = [
+            f"{member.name}/{item.key}"
+            for member in self
+            for item in member.cost
+            if item.quantity is None and item.key in prices() and prices()[item.key].dollars is not None
+        ]
+        says = (
+            "What one change of a remediation is expected to use a month, by remediation and position of the price "
+            "list, for example flow-log/flow-log-gb: 120. The plan counts with it; what is not named stays unpriced."
+        )
+        choices = tuple(sorted(set(names)))
+        if not choices:
+            return ()
+        return (
+            Parameter(USAGE, Kind.QUANTITIES, None, Stricter.SAME, says, choices, minimum=0, max_items=len(choices)),
+        )
 
 
 def data_folder(name: str) -> Traversable:

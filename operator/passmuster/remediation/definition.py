@@ -79,17 +79,23 @@ class Filling:
     round_up: tuple[int, ...] = ()
 
 
+USAGE = "usage"
+"""The input that says how much is expected of what is paid by usage."""
+
+
 @dataclass(frozen=True, slots=True)
 class LineItem:
-    """One position of the monthly cost: a key of the price list and how many of it; None: it depends on usage.
+    """One position of the cost: a key of the price list and how many of it a month; None: it depends on usage.
 
-    The quantity is multiplied by the number of values that each parameter in `times` has, which may be none.
+    The quantity is multiplied by the number of values that each parameter in `times` has, which may be none. What is
+    paid `once`, for making and proving the change, is in no month's bill.
     """
 
     key: str
     quantity: float | None
     unless: str | None = None
     times: tuple[str, ...] = ()
+    once: bool = False
 
 
 @dataclass(frozen=True, slots=True)

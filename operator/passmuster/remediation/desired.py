@@ -11,14 +11,20 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 ABSENT = "(absent)"
-"""How a property that is not there is written down where its value would stand."""
+"""How a property that is not there, or is not to be there, is written down where its value would stand."""
 
 
 def laid_over(present: Mapping[str, Any], wanted: Mapping[str, Any], keys: Mapping[str, str]) -> dict[str, Any]:
-    """The properties with the desired ones in them; mappings are merged, lists that `keys` names member by member."""
+    """The properties with the desired ones in them; mappings are merged, lists that `keys` names member by member.
+
+    What is wanted to be `ABSENT` is taken out: of two properties that exclude each other, one makes room.
+    """
     result = copy.deepcopy(dict(present))
     for name, value in wanted.items():
-        result[name] = _merged(result.get(name), value, keys.get(name))
+        if value == ABSENT:
+            result.pop(name, None)
+        else:
+            result[name] = _merged(result.get(name), value, keys.get(name))
     return result
 
 
@@ -47,6 +53,11 @@ def same(one: Any, other: Any) -> bool:
     return bool(_plain(one) == _plain(other))
 
 
+def alike(one: Any, other: Any) -> bool:
+    """Whether two readings of one resource say the same; AWS tells the members of a list in any order."""
+    return bool(_ordered(one) == _ordered(other))
+
+
 def in_words(wanted: Mapping[str, Any], keys: Mapping[str, str]) -> Iterator[str]:
     """Each property that is set, for people: `RetentionInDays = 30`, `ClusterSettings[insights].Value = on`."""
     for name, value in wanted.items():
@@ -54,7 +65,9 @@ def in_words(wanted: Mapping[str, Any], keys: Mapping[str, str]) -> Iterator[str
 
 
 def _words(path: str, value: Any, key: str | None) -> Iterator[str]:
-    if isinstance(value, Mapping):
+    if value == ABSENT:
+        yield f"{path} is taken out"
+    elif isinstance(value, Mapping):
         for name, member in value.items():
             yield from _words(f"{path}.{name}", member, None)
     elif isinstance(value, list) and key is not None:
@@ -86,6 +99,14 @@ def _members_merged(present: list[Any], wanted: list[Any], key: str) -> list[Any
         else:
             result[place] = {**result[place], **member}
     return result
+
+
+def _ordered(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _ordered(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return sorted((_ordered(member) for member in value), key=lambda one: json.dumps(one, sort_keys=True))
+    return _plain(value)
 
 
 def _plain(value: Any) -> Any:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
-from passmuster.inventory.operations.cloudformation import STACK_RESOURCES, STACKS
+from passmuster.inventory.operations.cloudformation import RELEASED, STACK_RESOURCES, STACKS
 from passmuster.inventory.operations.tagging import TAGGED, TAGGED_GLOBAL, tags
 from passmuster.inventory.snapshot import Row, Snapshot, Unread, View
 
@@ -21,11 +21,9 @@ CALLS = (TAGGED, TAGGED_GLOBAL, STACKS, STACK_RESOURCES)
 MARKERS_OF = "infrastructure-as-code"
 """The check whose parameter `terraformTags` says how the policy's Terraform marks what it owns."""
 
-RELEASED = ("DELETE_COMPLETE", "DELETE_SKIPPED")
-"""States of a resource that its stack holds no longer; one whose deletion failed is still the stack's."""
-
 _STACK_ID = "aws:cloudformation:stack-id"
 _LOGICAL_ID = "aws:cloudformation:logical-id"
+_ROUTE = "AWS::EC2::Route"
 _TOOLS = {
     "crossplane-name": "Crossplane",
     "services.k8s.aws/controller-version": "AWS Controllers for Kubernetes",
@@ -94,6 +92,7 @@ def owner_of(
         listed = _listed(view.rows(STACK_RESOURCES), region, kind, {physical_id, arn})
         if listed is not None:
             return listed
+        _demand_named(view.rows(STACK_RESOURCES), region, kind, physical_id)
     except Unread as unread:
         raise OwnerUnread(f"who owns {physical_id} could not be read: {unread}") from unread
     tool = marked_by(found, markers)
@@ -148,6 +147,24 @@ def _is_of_type(view: View, found: Mapping[str, str], kind: str) -> bool:
         if row.asked("StackName") == found[_STACK_ID] and row["LogicalResourceId"] == found.get(_LOGICAL_ID)
     ]
     return not named or kind in named
+
+
+def _demand_named(rows: Iterable[Row], region: str, kind: str, physical_id: str) -> None:
+    """Raises OwnerUnread where a stack holds routes under ids that do not say which ones they are, as old stacks do.
+
+    `infra-Route-HUBGXRIBOOLM` may be any route; newer ids are table and destination, `rtb-1|0.0.0.0/0`.
+    """
+    if kind != _ROUTE:
+        return
+    for row in rows:
+        held = str(row.get("PhysicalResourceId") or "")
+        gone = row.get("ResourceStatus") in RELEASED
+        if row["ResourceType"] == kind and row.region == region and held and "|" not in held and not gone:
+            raise OwnerUnread(
+                f"who owns the route {physical_id} cannot be told: the stack {stack_name(str(row.asked('StackName')))} "
+                f"holds a route under the old id {held}, which does not say which route it is. If it is this one, "
+                "change it in that stack"
+            )
 
 
 def _listed(rows: Iterable[Row], region: str, kind: str, ids: set[str]) -> Ownership | None:

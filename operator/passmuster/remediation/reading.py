@@ -280,13 +280,16 @@ class _Folder:
 
     def _line(self, number: int, item: Any) -> LineItem:
         key = f"cost[{number}]"
-        self._demand_keys(item, {"key", "quantity"}, {"unless", "times"}, key)
+        self._demand_keys(item, {"key", "quantity"}, {"unless", "times", "once"}, key)
         quantity = item["quantity"]
         count = None if quantity == "unpriced" else self._at(f"{key}.quantity", lambda: float(quantity))
         times = item.get("times", [])
         if not isinstance(times, list) or (times and count is None):
             raise self._wrong(f"{key}.times", "it is a list of parameters, and goes with a quantity that is a number")
-        return LineItem(str(item["key"]), count, item.get("unless"), tuple(str(one) for one in times))
+        once = item.get("once", False)
+        if not isinstance(once, bool) or (once and count is None):
+            raise self._wrong(f"{key}.once", "it is true or false, and goes with a quantity that is a number")
+        return LineItem(str(item["key"]), count, item.get("unless"), tuple(str(one) for one in times), once)
 
     def _demand_keys(self, spec: Any, needed: Set[str], more: Set[str], key: str) -> None:
         if not isinstance(spec, Mapping):

@@ -25,10 +25,20 @@ from passmuster.model.verdict import Status
 from passmuster.remediation import desired, template
 from passmuster.remediation.admission import AdmissionUnread, NotAdmitted, admits, demand_network, demand_reached
 from passmuster.remediation.adoption import ADOPTABLE, AdoptionUnread, stays_out
-from passmuster.remediation.definition import ApiStep, Definition, Desired, Filling, Operation, Place, Shape, Target
+from passmuster.remediation.definition import (
+    USAGE,
+    ApiStep,
+    Definition,
+    Desired,
+    Filling,
+    Operation,
+    Place,
+    Shape,
+    Target,
+)
 from passmuster.remediation.ownership import MARKERS_OF, NOBODY, OwnerKind, Ownership, OwnerUnread, owner_of
 from passmuster.remediation.pricing import Cost, cost
-from passmuster.remediation.wording import filled, said, text
+from passmuster.remediation.wording import filled, names, said, text
 from passmuster.remediation.zones import ZoneRefused, zone_of
 
 CheckParameters = Mapping[str, Mapping[str, Value]]
@@ -151,6 +161,13 @@ def proposals(
                 yield work.proposal(finding, finding.resource)
 
 
+def expected_usage(definition: Definition, inputs: Mapping[str, Value]) -> dict[str, float]:
+    """What the policy expects one change of the remediation to use a month, by key of the price list."""
+    given: Mapping[str, float] = inputs.get(USAGE) or {}
+    parted = {name.partition("/")[::2]: quantity for name, quantity in given.items()}
+    return {key: quantity for (name, key), quantity in parted.items() if name == definition.name}
+
+
 def _has_facts(wanted: Mapping[str, str], finding: Finding) -> bool:
     """Whether the finding has every fact that is asked for; `*` stands for any value."""
     facts = finding.facts
@@ -198,7 +215,7 @@ class _Work:
         change = self._change(region, known, f"passmuster-{standing['policy'][:60]}-{definition.name}-{key}")
         tags = {str(k): str(v) for k, v in sorted((self.inputs.get("tags") or {}).items())}
         texts = {name: said(value) for name, value in values.items()}
-        price = cost(definition.cost, region, texts)
+        price = cost(definition.cost, region, texts, expected_usage(definition, self.inputs))
         findings = tuple(sorted(self._named(finding, target), key=lambda n: (n.check, n.region, n.resource)))
         intent: dict[str, Any] = {
             "remediation": definition.name,
@@ -214,6 +231,8 @@ class _Work:
             "capabilities": list(definition.capabilities),
             "monthly": str(price.monthly),
         }
+        if price.once:
+            intent["once"] = str(price.once)
         if change.owner is not None:
             intent["owner"] = asdict(change.owner)
             intent["desired"] = asdict(change.desired) if change.desired is not None else None
@@ -286,8 +305,14 @@ class _Work:
         guide = self._instructions(known, "")
         if not definition.api:
             return _Change(Way.GUIDE, stack, (), instructions=guide)
-        api = tuple(_filled_step(step, known) for step in definition.api)
+        api = self._steps(known)
         return _Change(Way.API_STEP, stack, tuple(_calls(api)), owner=NOBODY, api=api, instructions=guide)
+
+    def _steps(self, known: Mapping[str, Any]) -> tuple[ApiStep, ...]:
+        """The steps that have something to do: one whose optional parameter nobody gave would change nothing."""
+        filled_in = [_filled_step(step, known) for step in self.definition.api]
+        unknown = set(self.definition.parameters) - set(known)
+        return tuple(step for step in filled_in if unknown.isdisjoint(names(step.change.arguments)))
 
     def _in_place(self, declared: Desired, region: str, known: Mapping[str, Any], stack: str) -> _Change:
         """A change to a resource that exists: who owns it decides the way."""
@@ -300,20 +325,25 @@ class _Work:
             model=None if declared.model is None else text(declared.model, known),
         )
         markers = self.parameters.get(MARKERS_OF, {}).get("terraformTags") or {}
+        why = None
         try:
             owner = owner_of(self.snapshot, region, wanted.type, wanted.identifier, wanted.arn, markers)
             adopted = owner.name == stack  # by this very change
             if adopted:
                 owner = NOBODY
-            suits = adopted or not stays_out(self.snapshot, region, wanted.type, wanted.identifier)
+            if owner.kind is OwnerKind.NOBODY and not adopted:
+                why = stays_out(self.snapshot, region, wanted.type, wanted.identifier)
         except (OwnerUnread, AdoptionUnread) as unread:
             reason = "OwnerUnread" if isinstance(unread, OwnerUnread) else "FactMissing"
             blocked = Blocked(reason, f"{unread}; without it nothing is changed")
             guide = self._instructions(known, "")
             told = None if isinstance(unread, OwnerUnread) else owner
             return _Change(Way.GUIDE, stack, (), owner=told, desired=wanted, instructions=guide, blocked=blocked)
-        api = tuple(_filled_step(step, known) for step in self.definition.api)
-        way = _way_of(owner, bool(api), adoptable=wanted.type in ADOPTABLE and suits)
+        api = self._steps(known)
+        way = _way_of(owner, bool(api), adoptable=wanted.type in ADOPTABLE and why is None)
+        guide = self._instructions(known, self._patch(way, owner, wanted, known))
+        if why is not None:
+            guide = replace(guide, console=(f"The resource is not adopted into a stack: {why}.", *guide.console))
         return _Change(
             way=way,
             stack=owner.name if way is Way.OWNER_STACK else stack,
@@ -321,13 +351,12 @@ class _Work:
             owner=owner,
             desired=wanted,
             api=api,
-            instructions=self._instructions(known, self._patch(way, owner, wanted, known)),
+            instructions=guide,
         )
 
     def _patch(self, way: Way, owner: Ownership, wanted: Desired, known: Mapping[str, Any]) -> str:
         if way is Way.OWNER_STACK:
-            resource = {owner.logical_id or "LogicalId": {"Properties": dict(wanted.properties)}}
-            return yaml.safe_dump({"Resources": resource}, sort_keys=False, default_flow_style=False)
+            return "\n".join(_template_patch(owner, wanted))
         hcl = self.definition.terraform
         if hcl is None or way is not Way.PATCH:
             return ""
@@ -405,6 +434,21 @@ def _in_words(way: Way, owner: Ownership, wanted: Desired, api: Sequence[ApiStep
             yield f"{line} (in the template: {place})"
         case _:
             yield line
+
+
+def _template_patch(owner: Ownership, wanted: Desired) -> Iterator[str]:
+    """What the template of the resource's stack is to say of it, with a line for all that the properties cannot say."""
+    gone = [name for name, value in wanted.properties.items() if value == desired.ABSENT]
+    name = owner.logical_id or "LogicalId"
+    yield f"# Merge into the resource {name} ({wanted.type}) in the template of the stack {owner.name}."
+    if not owner.logical_id:
+        yield f"# The stack does not say what it calls it there: look for {wanted.identifier}."
+    yield from (f"# {one}: take this property out." for one in gone)
+    for one, key in wanted.keys.items():
+        yield f"# {one}: add these members, or replace those of the same {key}; the others stay."
+    properties = {one: value for one, value in wanted.properties.items() if one not in gone}
+    document = {"Resources": {name: {"Properties": properties}}}
+    yield yaml.safe_dump(document, sort_keys=False, default_flow_style=False)
 
 
 def _calls(api: Sequence[ApiStep]) -> Iterator[str]:

@@ -34,7 +34,7 @@ from passmuster.engine.ports import ACCOUNTS, POLICIES, REMEDIATIONS, Key
 from passmuster.engine.reconcile import Reconciler
 from passmuster.engine.services import Services
 from passmuster.kube.approvals import approve
-from passmuster.model.errors import UserError
+from passmuster.model.errors import Unavailable, UserError
 from passmuster.remediation import catalogue as remediations
 from passmuster.sandbox.accounts import catalogue, review
 from passmuster.sandbox.binaries import Binaries
@@ -312,7 +312,7 @@ def _work_until_settled(
         if state.get("state") in (State.APPLIED, State.FAILED, State.ROLLED_BACK, State.BLOCKED):
             return state
         if time.monotonic() > deadline:
-            raise TimeoutError(f"the change did not settle: {state.get('conditions')}")
+            raise Unavailable(f"the change did not settle within {PATIENCE:.0f} s: {state.get('conditions')}")
         time.sleep(min(due or 0.5, 0.5))
 
 
@@ -330,7 +330,7 @@ def _until(
             return found
         if time.monotonic() > deadline:
             log = operator.tail()
-            raise TimeoutError(f"{what} did not come within {PATIENCE:.0f} s; the operator's log ends:\n{log}")
+            raise Unavailable(f"{what} did not come within {seconds:.0f} s; the operator's log ends:\n{log}")
         time.sleep(0.2)
 
 
@@ -356,7 +356,8 @@ def _failing(admin: Objects) -> None:
 
 def _proposal(body: dict[str, Any]) -> None:
     spec = body["spec"]
-    say(f"\n{body['metadata']['name']}: ${spec['cost']['monthly']:.2f} a month, risk {spec['risk']}")
+    once = f", ${spec['cost']['once']:.2f} once" if spec["cost"].get("once") else ""
+    say(f"\n{body['metadata']['name']}: ${spec['cost']['monthly']:.2f} a month{once}, risk {spec['risk']}")
     for line in spec["intent"]["changes"]:
         say(f"  {line}")
     if spec["cost"].get("unpriced"):

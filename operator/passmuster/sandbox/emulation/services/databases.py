@@ -1,4 +1,4 @@
-"""RDS and ElastiCache: flags that moto never stores, changes that wait for the maintenance window, groups that go.
+"""Databases: flags that moto never stores, changes that wait for the maintenance window, groups that go, table tags.
 
 RDS keeps Performance Insights, Database Insights and IAM authentication, and without ApplyImmediately a change of
 class, storage, availability or backups only becomes pending, as in AWS. Served by front.py.
@@ -148,7 +148,15 @@ def modify_cache_cluster(handling: Handling) -> Output:
     return {"CacheCluster": described["CacheClusters"][0]}
 
 
+def tag_table(handling: Handling) -> Output:
+    """DynamoDB's TagResource; moto keeps a tag that is given again twice."""
+    keys = [tag["Key"] for tag in handling.params["Tags"]]
+    handling.place.client("dynamodb").untag_resource(ResourceArn=handling.params["ResourceArn"], TagKeys=keys)
+    return handling.moto()
+
+
 OPERATIONS: Operations = {
+    ("dynamodb", "TagResource"): tag_table,
     ("elasticache", "ModifyCacheCluster"): modify_cache_cluster,
     ("elasticache", "DeleteCacheSubnetGroup"): delete_subnet_group,
     ("rds", "CreateDBInstance"): create_instance,

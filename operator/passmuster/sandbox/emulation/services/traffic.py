@@ -1,4 +1,4 @@
-"""The way of a request: the TLS policies AWS still has, told by name, and endpoints of the default type.
+"""The way of a request: TLS policies AWS still has, listeners and rules as AWS tells them, endpoints, routes, names.
 
 moto knows the newer policies; the old ones are what the TLS check must recognise. Served by front.py.
 """
@@ -86,6 +86,41 @@ def _forwards(balancer: Any, group: str) -> bool:
     )
 
 
+_MIRRORED = {"host-header": "HostHeaderConfig", "path-pattern": "PathPatternConfig"}
+"""Conditions whose values AWS tells twice, whichever way they were given."""
+
+
+def describe_listeners(handling: Handling) -> Output:
+    """DescribeListeners; AWS tells where a listener forwards to in both of the ways in which it can be said."""
+    answer = handling.moto()
+    for listener in answer["Listeners"]:
+        listener["DefaultActions"] = [_told(action) for action in listener.get("DefaultActions", [])]
+    return answer
+
+
+def describe_rules(handling: Handling) -> Output:
+    """DescribeRules; AWS tells targets, and the values of paths and hosts, in both of the ways to say them."""
+    answer = handling.moto()
+    for rule in answer["Rules"]:
+        rule["Actions"] = [_told(action) for action in rule.get("Actions", [])]
+        for condition in rule.get("Conditions", []):
+            name = _MIRRORED.get(str(condition.get("Field")))
+            if name is not None:
+                values = condition.get("Values") or condition.get(name, {}).get("Values", [])
+                condition |= {"Values": values, name: {"Values": values}}
+    return answer
+
+
+def _told(action: Output) -> Output:
+    if action.get("Type") != "forward":
+        return action
+    forward = action.get("ForwardConfig") or {"TargetGroups": [{"TargetGroupArn": action["TargetGroupArn"]}]}
+    groups = [{"Weight": 1, **group} for group in forward["TargetGroups"]]
+    sticky = forward.get("TargetGroupStickinessConfig") or {"Enabled": False}
+    alone = {"TargetGroupArn": groups[0]["TargetGroupArn"]} if len(groups) == 1 else {}
+    return {**action, **alone, "ForwardConfig": {"TargetGroups": groups, "TargetGroupStickinessConfig": sticky}}
+
+
 def delete_nat_gateway(handling: Handling) -> Output:
     """EC2's DeleteNatGateway; moto leaves its network interface behind."""
     backend = handling.place.backend("ec2")
@@ -96,6 +131,8 @@ def delete_nat_gateway(handling: Handling) -> Output:
 
 
 OPERATIONS: Operations = {
+    ("elbv2", "DescribeListeners"): describe_listeners,
+    ("elbv2", "DescribeRules"): describe_rules,
     ("elbv2", "DescribeTargetGroups"): describe_target_groups,
     ("ec2", "DeleteNatGateway"): delete_nat_gateway,
     ("route53", "ChangeResourceRecordSets"): change_record_sets,

@@ -2,7 +2,8 @@
 
 api.py serves DetectStackDrift with it; the engine re-checks drift before it changes a stack. A property counts as
 drifted only if AWS tells it under a recognisable name: what cannot be compared is left out, as real drift detection
-leaves out what a handler does not return.
+leaves out what a handler does not return. Where Cloud Control has a model of the type, all that the template says is
+compared with it, lists as sets, and what is gone from it has drifted too.
 """
 
 import json
@@ -10,7 +11,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from passmuster.sandbox.emulation.stacks import engine, model
+from passmuster.sandbox.emulation.stacks import cloud_control, engine, model
 from passmuster.sandbox.emulation.stacks.kinds import Work
 from passmuster.sandbox.emulation.stacks.model import Properties, Resource, Stack
 from passmuster.sandbox.emulation.stacks.templates import text_of
@@ -35,9 +36,16 @@ def detect(driver: engine.Engine, stack: Stack, logical_ids: list[str]) -> dict[
 
 
 def _compare(driver: engine.Engine, stack: Stack, resource: Resource) -> None:
-    work = Work(stack.place, stack.name, stack.stack_id, resource.logical_id, stack.tags, resource.physical_id)
-    live = driver.kinds[resource.type].live(work, resource.properties)
-    differences = [] if live is None else list(_differences(resource.properties, live, ""))
+    kind = driver.kinds[resource.type]
+    if cloud_control.is_read(resource.type):
+        live = cloud_control.model_of(resource.type, stack.place, resource.physical_id)
+        told = {name: value for name, value in resource.properties.items() if name not in kind.schema.write_only}
+        differences = [] if live is None else list(_departures(told, live))
+    else:
+        work = Work(stack.place, stack.name, stack.stack_id, resource.logical_id, stack.tags, resource.physical_id)
+        found = kind.live(work, resource.properties)
+        live = None if found is None else dict(found)
+        differences = [] if live is None else list(_differences(resource.properties, live, ""))
     resource.drift = {
         "StackId": stack.stack_id,
         "LogicalResourceId": resource.logical_id,
@@ -66,6 +74,27 @@ def _differences(expected: Properties, live: Mapping[str, Any], path: str) -> It
                 "ActualValue": text_of(actual),
                 "DifferenceType": "NOT_EQUAL",
             }
+
+
+def _departures(expected: Properties, live: Mapping[str, Any]) -> Iterator[dict[str, str]]:
+    for name, value in expected.items():
+        if name not in live or not _holds(live[name], value):
+            yield {
+                "PropertyPath": f"/{name}",
+                "ExpectedValue": text_of(value),
+                "ActualValue": text_of(live.get(name, "")),
+                "DifferenceType": "NOT_EQUAL" if name in live else "REMOVE",
+            }
+
+
+def _holds(live: Any, expected: Any) -> bool:
+    """Whether the model says what the template says, and of a list no more than that."""
+    if isinstance(expected, Mapping) and isinstance(live, Mapping):
+        return all(name in live and _holds(live[name], value) for name, value in expected.items())
+    if isinstance(expected, list) and isinstance(live, list):
+        theirs = [one for one in live if not (isinstance(one, Mapping) and str(one.get("Key")).startswith("aws:"))]
+        return len(theirs) == len(expected) and all(any(_holds(one, wanted) for one in theirs) for wanted in expected)
+    return _same(text_of(expected), text_of(live))
 
 
 def _same(expected: str, actual: str) -> bool:

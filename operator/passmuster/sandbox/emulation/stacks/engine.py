@@ -342,7 +342,8 @@ class Engine:
 
     def _resolved(self, resolver: templates.Resolver, logical_id: str, definition: Mapping[str, Any]) -> Properties:
         properties: Properties = resolver.value(definition.get("Properties", {}))
-        problems = self.kinds[definition["Type"]].schema.problems(properties)
+        schema = self.kinds[definition["Type"]].schema
+        problems = [*schema.problems(properties), *_reserved(properties.get(schema.tag_property))]
         if problems:
             message = f"Properties validation failed for resource {logical_id} with message: [{', '.join(problems)}]"
             raise AWSError("ValidationError", message)
@@ -399,13 +400,14 @@ class Engine:
 
     def _import(self, stack: Stack, request: Request, logical_id: str) -> None:
         definition = request.template.resources[logical_id]
-        properties = self._resolved(self.resolver(stack, request), logical_id, definition)
         kind = self.kinds[definition["Type"]]
-        resource = Resource(logical_id, kind.type_name, request.imports[logical_id], properties, definition)
+        resource = Resource(logical_id, kind.type_name, request.imports[logical_id], definition=definition)
         resource.imported = True
         stack.resource_became(resource, "IMPORT_IN_PROGRESS")
         work = self._work(stack, resource)
         try:
+            properties = self._resolved(self.resolver(stack, request), logical_id, definition)
+            resource.properties = properties
             if kind.read(work) is None:
                 raise Refused(
                     f"Resource of type '{kind.type_name}' with identifier '{work.physical_id}' was not found."
@@ -520,6 +522,13 @@ class Engine:
                 entry["ExportName"] = str(resolver.value(output["Export"]["Name"]))
             told.append(entry)
         return told
+
+
+def _reserved(tags: Any) -> Iterator[str]:
+    """What is wrong with tags that a template gives: the keys that AWS keeps to itself."""
+    for tag in tags if isinstance(tags, list) else [{"Key": key} for key in tags or ()]:
+        if str(tag.get("Key", "")).lower().startswith("aws:"):
+            yield f"aws: prefixed tag key names are not allowed for external use: {tag['Key']}"
 
 
 def holds(resolver: templates.Resolver, definition: Mapping[str, Any]) -> bool:

@@ -38,6 +38,10 @@ class Schema:
         return self._paths("readOnlyProperties")
 
     @property
+    def write_only(self) -> frozenset[str]:
+        return self._paths("writeOnlyProperties")
+
+    @property
     def identifiers(self) -> tuple[str, ...]:
         """The properties that together identify a resource of this type, in order."""
         paths = self.document.get("primaryIdentifier", ())

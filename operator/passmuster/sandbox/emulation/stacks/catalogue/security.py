@@ -7,6 +7,7 @@ from botocore.exceptions import ClientError
 
 from passmuster.sandbox.emulation.stacks.kinds import Api, Kind, Simple, Step, Tagging, Work
 from passmuster.sandbox.emulation.stacks.model import Properties
+from passmuster.sandbox.emulation.wire import AWSError
 
 _ARN_TAGS = Tagging(
     param="Tags",
@@ -23,15 +24,29 @@ class Trail(Simple):
     """AWS::CloudTrail::Trail: made, given its selectors, and set logging. Ref is the name."""
 
     def create(self, work: Work, properties: Properties) -> str:
+        _refuse_both(properties)
         name = super().create(work, properties)
+        if any(properties.get(kind) for kind in _SELECTORS):
+            self._select(work, properties)
         self._log(work, properties)
         return name
 
     def update(self, work: Work, old: Properties, new: Properties) -> None:
+        _refuse_both(new)
         super().update(work, old, new)
+        if any(old.get(kind) != new.get(kind) for kind in _SELECTORS):
+            self._select(work, new)
         if "KMSKeyId" in old and "KMSKeyId" not in new:
             work.client("cloudtrail").update_trail(Name=work.physical_id, KmsKeyId="")
         self._log(work, new)
+
+    def _select(self, work: Work, properties: Properties) -> None:
+        """Selectors of one kind replace those of the other."""
+        trail, advanced = work.client("cloudtrail"), properties.get("AdvancedEventSelectors")
+        if advanced:
+            trail.put_event_selectors(TrailName=work.physical_id, AdvancedEventSelectors=list(advanced))
+        else:
+            _put_basic(trail, work.physical_id, properties.get("EventSelectors") or _FIRST_SELECTORS)
 
     def _log(self, work: Work, properties: Properties) -> None:
         client = work.client("cloudtrail")
@@ -39,11 +54,18 @@ class Trail(Simple):
         switch(Name=work.physical_id)
 
 
+_SELECTORS = ("EventSelectors", "AdvancedEventSelectors")
 _FIRST_SELECTORS = ({"ReadWriteType": "All", "ExcludeManagementEventSources": []},)
 """What a trail selects that was never told anything else."""
 
 
-def _selectors(trail: Any, name: str, value: Any) -> None:
+def _refuse_both(properties: Properties) -> None:
+    if all(properties.get(kind) for kind in _SELECTORS):
+        message = "Either EventSelectors or AdvancedEventSelectors can be given, but not both"
+        raise AWSError("InvalidEventSelectorsException", message, 400)
+
+
+def _put_basic(trail: Any, name: str, value: Any) -> None:
     selectors = [
         {
             **selector,
@@ -260,20 +282,8 @@ KINDS: tuple[Kind, ...] = (
         delete_op="delete_trail",
         name_property="TrailName",
         renamed={"TrailName": "Name", "KMSKeyId": "KmsKeyId", "EnableLogFileValidation": "EnableLogFileValidation"},
-        apart=("IsLogging",),
+        apart=("IsLogging", *_SELECTORS),
         steps=(
-            Step(
-                "EventSelectors",
-                put=_selectors,
-                drop=lambda trail, name: _selectors(trail, name, _FIRST_SELECTORS),
-            ),
-            Step(
-                "AdvancedEventSelectors",
-                put=lambda trail, name, value: trail.put_event_selectors(
-                    TrailName=name, AdvancedEventSelectors=list(value)
-                ),
-                drop=lambda trail, name: _selectors(trail, name, _FIRST_SELECTORS),
-            ),
             Step(
                 "InsightSelectors",
                 put=lambda trail, name, value: trail.put_insight_selectors(
