@@ -38,6 +38,7 @@ EVERY_KIND = (
     Parameter("values", Kind.STRING_MAP, {}, Stricter.SAME, "Patterns by key.", max_items=2, max_length=10),
     Parameter("tags", Kind.STRING_LISTS, {}, Stricter.SAME, "Values by tag.", max_items=2, max_length=10),
     Parameter("metrics", Kind.METRICS, (), Stricter.SAME, "Metrics with an alarm.", max_items=2),
+    Parameter("usage", Kind.QUANTITIES, None, Stricter.SAME, "Usage.", choices=("log/gb", "key/requests"), minimum=0),
 )
 
 
@@ -248,6 +249,11 @@ VALUES: list[tuple[str, list[Any], list[Any]]] = [
         "metrics",
         [[], [{"namespace": "Shop", "metric": "Orders"}]],
         [[{"namespace": "Shop"}], [{"namespace": "Shop", "metric": 5}], {"namespace": "Shop"}],
+    ),
+    (
+        "usage",
+        [{}, {"log/gb": 12.5}, {"log/gb": 0, "key/requests": 7}],
+        [{"log/gb": "12"}, {"log/gb": -1}, {"logs/gb": 1}, ["log/gb"]],
     ),
 ]
 

@@ -205,11 +205,30 @@ def test_a_profile_is_read_from_the_ordinary_configuration(
     assert default_region(None) is None
 
 
-def test_an_endpoint_that_nobody_listens_at_makes_the_account_unreachable(aws: SimulatedAWS) -> None:
+@pytest.mark.parametrize(
+    ("region", "said"),
+    [
+        ("eu-centrl-1", "there is no region 'eu-centrl-1' that this release knows; did you mean eu-central-1"),
+        ("cn-nrth-1", "did you mean cn-north-1"),
+        ("mars-north-1", "that this release knows, for example eu-central-1"),
+    ],
+)
+def test_where_nobody_answers_in_a_region_that_does_not_exist_its_name_is_doubted(
+    aws: SimulatedAWS, region: str, said: str
+) -> None:
+    nowhere = Identities(Clients(KeyRing(), endpoint_url=f"http://127.0.0.1:{_closed_port()}"))
+    with pytest.raises(AccountUnreachable, match=said):
+        nowhere.whoami(Identity(), region)
+
+
+def _closed_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    nowhere = Clients(KeyRing(), endpoint_url=f"http://127.0.0.1:{port}")
+        return int(free.getsockname()[1])
+
+
+def test_an_endpoint_that_nobody_listens_at_makes_the_account_unreachable(aws: SimulatedAWS) -> None:
+    nowhere = Clients(KeyRing(), endpoint_url=f"http://127.0.0.1:{_closed_port()}")
     with pytest.raises(AccountUnreachable, match="sts in eu-central-1 did not answer") as error:
         Identities(nowhere).principal(target())
     assert error.value.retryable
@@ -274,7 +293,7 @@ def test_credentials_that_expire_at_once_end_the_inspection_and_are_not_asked_fo
     inspector: Inspector, aws: SimulatedAWS
 ) -> None:
     aws.faults.add("expired", service="cloudtrail")
-    with pytest.raises(CredentialsRefused, match="expire at once"):
+    with pytest.raises(CredentialsRefused, match="have expired"):
         inspector.inspect(task(aws))
     assert asked(aws, "AssumeRole") == 2
     assert asked(aws, "DescribeTrails") == 2

@@ -240,6 +240,36 @@ def test_without_a_cluster_a_sentence_says_what_to_name(
     assert "Name a kubeconfig with --kubeconfig" in str(ran.exception)
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "config does not exist. Name a kubeconfig"),
+        (b"foo: [", "the kubeconfig is not YAML. Name a kubeconfig"),
+        (b"\xff\xfe\x00", "the kubeconfig is not YAML. Name a kubeconfig"),
+    ],
+)
+def test_a_kubeconfig_that_cannot_be_read_is_a_sentence(content: bytes | None, said: str, tmp_path: Path) -> None:
+    config = tmp_path / "config"
+    if content is not None:
+        config.write_bytes(content)
+    ran = CliRunner().invoke(app, ["approve", "shop-cloudtrail", "--kubeconfig", str(config)])
+    assert isinstance(ran.exception, PassmusterError)
+    assert said in str(ran.exception)
+
+
+@pytest.mark.apiserver
+def test_what_people_do_is_not_approved(server: ApiServer, control_plane: ControlPlane, change: Manifest) -> None:
+    by_hand = remediation(change["metadata"]["namespace"], "shop-on-call", way="Guide")
+    answer = server.create(by_hand, user=OPERATOR)
+    assert answer.ok, answer.message
+    kubeconfig = str(control_plane.kubeconfig("alice"))
+    options = ["-n", change["metadata"]["namespace"], "--kubeconfig", kubeconfig]
+    ran = CliRunner().invoke(app, ["approve", "shop-on-call", *options])
+    assert isinstance(ran.exception, PassmusterError)
+    assert "is done by people, so there is nothing to approve" in str(ran.exception)
+    assert approvals(server, by_hand) == []
+
+
 @pytest.mark.parametrize("command", ["apply", "undo", "approve"])
 def test_a_cluster_that_does_not_answer_is_a_sentence(command: str, tmp_path: Path) -> None:
     config = tmp_path / "config"

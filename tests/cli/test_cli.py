@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
+import socket
+import subprocess
+import sys
+import tomllib
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -10,10 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore import xform_name
 
 from apiserver import attestation, waiver
 from command_line import Ran, Run
 from passmuster.checks import catalogue
+from passmuster.cli import plan_folder
+from passmuster.remediation.catalogue import load
 from passmuster.sandbox.accounts import review
 from passmuster.sandbox.simulated_aws import SimulatedAWS
 from passmuster.sandbox.story import base_environment, example
@@ -198,6 +206,111 @@ def test_a_missing_file_is_named(run: Run) -> None:
     assert (ran.code, ran.err.strip()) == (2, "Error: nowhere.yaml does not exist")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--region", "mars-north-1"), "--region: 'mars-north-1' is not an AWS region"),
+        (("--region", "eu-centrl-1"), "there is no region 'eu-centrl-1' that this release knows; did you mean eu-cent"),
+        (("--region", "eu-central-1", "--role-arn", "reader"), "--role-arn: 'reader' is not the ARN of an IAM role"),
+        (("--region", "eu-central-1", "--endpoint-url", "localhost"), "'localhost' is no endpoint: write http://HOST"),
+        (("-f", str(example("shop.yaml"))), "--account-id does not go with -f"),
+    ],
+)
+def test_a_wrong_flag_is_one_sentence(aws: SimulatedAWS, run: Run, arguments: tuple[str, ...], said: str) -> None:
+    endpoint = () if "--endpoint-url" in arguments else ("--endpoint-url", aws.url)
+    ran = run("inspect", "--account-id", ACCOUNT, *arguments, *endpoint)
+    assert (ran.code, ran.out) == (2, "")
+    assert said in ran.said
+    assert ran.err.startswith("Error: ")
+
+
+def test_an_endpoint_where_nobody_listens_is_named(run: Run) -> None:
+    closed = f"http://127.0.0.1:{_unused_port()}"
+    ran = run("inspect", "--account-id", ACCOUNT, "--region", "eu-central-1", "--endpoint-url", closed)
+    assert ran.code == 2
+    assert f"did not answer at {closed}" in ran.said
+    assert "check the network, the proxy and the endpoint" in ran.said
+
+
+def _unused_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.mark.parametrize("profile", [None, "shop"])
+def test_an_aws_configuration_that_cannot_be_read_is_named(run: Run, tmp_path: Path, profile: str | None) -> None:
+    (tmp_path / "config").write_text("[profile shop\n")
+    ran = run("inspect", *(("--profile", profile) if profile else ()))
+    assert ran.code == 2
+    assert str(tmp_path / "config") in ran.said
+    assert "Traceback" not in ran.err
+
+
+def test_a_folder_stands_for_the_manifests_in_it(aws: SimulatedAWS, run: Run, tmp_path: Path) -> None:
+    account, policy = json.loads(_manifests(level="Foundation"))["items"]
+    folder = tmp_path / "declared"
+    folder.mkdir()
+    assert "holds no manifest" in run("inspect", "-f", "declared").said
+    (folder / "account.json").write_text(json.dumps(account))
+    (folder / "policy.yaml").write_text("\ufeff" + json.dumps(policy), encoding="utf-8")
+    (folder / "notes.txt").write_text("kind: [")
+    ran = run("inspect", "-f", "declared", "--endpoint-url", aws.url)
+    assert ran.code == 0
+    assert "Level  Foundation (Foundation declared)" in ran.out
+
+
+def test_one_name_for_two_accounts_is_refused(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "one.json").write_text(_manifests())
+    (tmp_path / "two.json").write_text(_manifests(account="999999999999"))
+    ran = run("inspect", "-f", "one.json", "-f", "two.json")
+    assert ran.code == 2
+    assert "AWSAccount shop is there twice and differs" in ran.said
+
+
+def test_a_file_in_another_encoding_says_which_it_should_have(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "wide.yaml").write_text(_manifests(), encoding="utf-16")
+    ran = run("inspect", "-f", "wide.yaml")
+    assert (ran.code, ran.err.strip()) == (2, "Error: wide.yaml is not text in UTF-8: save it in that encoding")
+
+
+def test_an_account_that_lets_nobody_in_holds_up_no_other(aws: SimulatedAWS, run: Run, tmp_path: Path) -> None:
+    account, policy = json.loads(_manifests(level="Foundation"))["items"]
+    closed = {**account, "metadata": {"name": "closed"}, "spec": {**account["spec"], "accountId": "999999999999"}}
+    del closed["spec"]["roleArn"], closed["spec"]["externalId"]
+    other = {**policy, "metadata": {"name": "closed"}, "spec": {**policy["spec"], "accountRef": {"name": "closed"}}}
+    listed = {"apiVersion": "v1", "kind": "List", "items": [closed, account, other, policy]}
+    (tmp_path / "p.json").write_text(json.dumps(listed))
+    ran = run("inspect", "-f", "p.json", "--endpoint-url", aws.url, "-o", "json")
+    assert ran.code == 2
+    assert "belongs to account 123456789012, not 999999999999" in ran.said
+    assert ran.json["kind"] == "List"
+    assert [report["spec"]["accountId"] for report in ran.json["items"]] == [ACCOUNT]
+
+
+def test_an_interruption_while_the_commands_are_loaded_is_no_traceback(tmp_path: Path) -> None:
+    """The process interrupts itself at the moment in which the engine begins to be imported."""
+    (tmp_path / "interrupted.py").write_text(
+        "import os, signal, sys\n"
+        "class Interrupt:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'passmuster.api.manifest':\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Interrupt())\n"
+        "from passmuster.cli.start import run\n"
+        "run()\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, str(tmp_path / "interrupted.py"), "checks"], capture_output=True, text=True, timeout=60
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
+
+
+def test_the_script_is_the_start_that_hears_interruptions() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["scripts"] == {"passmuster": "passmuster.cli.start:run"}
+
+
 def test_a_mode_beyond_the_accounts_rules_is_refused(aws: SimulatedAWS, run: Run, tmp_path: Path) -> None:
     (tmp_path / "p.json").write_text(_manifests(remediation={"mode": "Apply", "maxMonthlyCost": 5}))
     ran = run("inspect", "-f", "p.json", "--endpoint-url", aws.url)
@@ -237,6 +350,9 @@ def test_the_plan_of_the_review_account_costs_the_sum_of_its_parts_phase_by_phas
     }
     assert production["health check of an AWS endpoint"] == 0.50
     assert production["NAT gateway"] == 37.96, "730 hours at the price of Frankfurt; the review's 32.85 is Virginia's"
+    leads = {step["definition"]: step["leadsTo"] for step in plan["steps"]}
+    assert leads["container-insights"] == ["golden-signal-alarms"]
+    assert leads["nat-gateway"] == []
     owners = {step["owner"]["kind"] for step in plan["steps"] if step["owner"]}
     assert owners >= {"Stack", "Nobody"}
 
@@ -260,6 +376,7 @@ def test_a_plan_is_written_for_a_pipeline_and_written_again_with_the_same_bytes(
     written = _contents(tmp_path / "one")
     names = {path.rpartition("/")[2] for path in written}
     assert names >= {"plan.md", "template.yaml", "parameters.json", "guide.md", "patch.yaml", "attestation.yaml"}
+    _demand_clear({path: text.decode() for path, text in written.items()})
     assert run(*arguments, "two").code == 0
     assert _contents(tmp_path / "two") == written
     (tmp_path / "mine").mkdir()
@@ -268,6 +385,47 @@ def test_a_plan_is_written_for_a_pipeline_and_written_again_with_the_same_bytes(
     assert refused.code == 2
     assert "did not write" in " ".join(refused.err.split())
     assert set(_contents(tmp_path / "mine")) == {"README.md"}
+
+
+def test_a_plan_says_what_a_step_leads_to_and_what_is_left(aws: SimulatedAWS, run: Run) -> None:
+    ran = run("plan", "-f", str(example("shop.yaml")), "--endpoint-url", aws.url)
+    said = " ".join(ran.out.split())
+    assert "leads to golden-signal-alarms: may ask for more, which is proposed next" in said
+    assert "checks fail still when every step is made" in said
+    assert "https-redirect a step is proposed once tls-certificates-valid passes" in said
+
+
+def _demand_clear(files: dict[str, str]) -> None:
+    """What a person who reviews and deploys the plan needs to know of it, beside what each step does."""
+    plan, guides = files["plan.md"], {path: text for path, text in files.items() if path.endswith("guide.md")}
+    assert "in the folder of this file, with credentials of the account 123456789012" in plan
+    assert re.search(r"\d+ steps are for Production: \$[\d.]+ a month.*The other \d+ steps are beyond it\.", plan)
+    left = plan.partition("## What is left")[2]
+    assert "- `https-redirect`: a step is proposed once `tls-certificates-valid` passes" in left
+    assert re.search(r"- `caching-layer`: step \d+, blocked so far", left)
+    assert "- Leads to: `golden-signal-alarms`, which may ask for more then" in plan
+    assert "s3 shop-invoices-123456789012" in plan, "steps of one title are told apart"
+    assert "aws elbv2 describe-target-groups --region eu-central-1 --cli-input-json" in plan
+    assert "The undo keeps Vault: it holds data. To apply the template again" in plan
+    patches = {path: text for path, text in files.items() if path.endswith("patch.yaml")}
+    (limit,) = (path for path in patches if "session-rate-limit" in path)
+    assert patches[limit].splitlines()[:2] == [
+        "# Merge into the resource WebAcl (AWS::WAFv2::WebACL) in the template of the stack shop-edge.",
+        "# Rules: add these members, or replace those of the same Name; the others stay.",
+    ]
+    for path in patches:
+        guide = guides[path.replace("patch.yaml", "guide.md")]
+        assert "whose next deployment may revert what is changed past it. Merge patch.yaml there instead." in guide
+    for path, text in guides.items():
+        for line in text.partition("```bash\n")[2].partition("```")[0].splitlines():
+            assert re.match(r"(#|aws|kubectl|passmuster|dig|sha256sum|curl) ", line), (path, line)
+
+
+def test_every_read_of_a_step_of_the_api_is_a_command_of_the_command_line_of_aws() -> None:
+    steps = [step for one in load() for step in one.api]
+    assert steps
+    for step in steps:
+        assert plan_folder.command_of(step.read.operation) == xform_name(step.read.operation, "-")
 
 
 def _contents(folder: Path) -> dict[str, bytes]:
@@ -296,6 +454,59 @@ def test_an_unknown_input_is_refused_with_the_known_ones(run: Run) -> None:
     ran = run("plan", "--input", "domian=x")
     assert ran.code == 2
     assert "domain" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("domain=", "--input domain: a value is missing"),
+        ("monthlyBudget=ten", "--input monthlyBudget: 'ten' is not a whole number"),
+        ("tags=Team", "--input tags: write KEY:VALUE,KEY:VALUE instead of 'Team'"),
+        (f"domain={'x' * 300}", "--input domain: the text has 300 characters"),
+    ],
+)
+def test_an_input_that_a_manifest_could_not_hold_is_refused(run: Run, given: str, said: str) -> None:
+    ran = run("plan", "--input", given)
+    assert ran.code == 2
+    assert said in ran.said
+
+
+@pytest.mark.parametrize(
+    ("columns", "heads"),
+    [
+        (None, "Phase Check Severity Category Fix Title"),
+        ("80", "Phase Check Severity Title"),
+        ("50", "Check Severity"),
+    ],
+)
+def test_the_list_of_checks_fits_its_width_and_a_pipe_has_one_line_for_each(
+    run: Run, monkeypatch: pytest.MonkeyPatch, columns: str | None, heads: str
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    if columns is not None:
+        monkeypatch.setenv("COLUMNS", columns)
+    lines = run("checks").out.splitlines()
+    assert " ".join(lines[0].split()) == heads
+    if columns is None:
+        assert len([line for line in lines if line.strip()]) == len(catalogue.load()) + 2
+    else:
+        assert max(len(line) for line in lines[:-1]) <= int(columns)
+
+
+def test_a_step_that_lacks_an_input_says_how_to_give_it_here(aws: SimulatedAWS, run: Run, tmp_path: Path) -> None:
+    (tmp_path / "p.json").write_text(_manifests())
+    ran = run("plan", "-f", "p.json", "--endpoint-url", aws.url)
+    assert "(or here: --input NAME=VALUE)" in _said(ran.out)
+
+
+def test_a_narrow_terminal_shows_why_under_the_check(
+    aws: SimulatedAWS, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    lines = run("inspect", "-f", str(example("shop.yaml")), "--endpoint-url", aws.url).out.splitlines()
+    at = next(number for number, line in enumerate(lines) if "https-redirect" in line)
+    assert "Critical" in lines[at]
+    assert "listener" in " ".join(lines[at + 1 : at + 3])
 
 
 def test_checks_are_listed_as_an_array_with_the_promised_members(run: Run) -> None:
@@ -342,6 +553,21 @@ def test_crds_and_metrics_are_printed_and_written(run: Run, tmp_path: Path) -> N
     run("crds", "--output-dir", "made")
     assert (tmp_path / "made" / "passmuster.io_readinesspolicies.yaml").is_file()
     assert "passmuster_score_ratio" in run("metrics").out
+
+
+def test_a_folder_that_cannot_be_made_is_named(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("")
+    ran = run("crds", "--output-dir", "taken/crds")
+    assert (ran.code, ran.said) == (2, "Error: taken/crds cannot be written: Not a directory; choose another folder")
+
+
+@pytest.mark.parametrize("place", ["taken/report.html", "."])
+def test_a_place_where_the_demo_cannot_write_its_report_is_named_first(run: Run, tmp_path: Path, place: str) -> None:
+    (tmp_path / "taken").write_text("")
+    ran = run("demo", "--no-cluster", "--report", place)
+    assert (ran.code, ran.out) == (2, "")
+    assert f"--report {place} cannot be written" in ran.said
+    assert [one.name for one in tmp_path.iterdir()] == ["taken"]
 
 
 def test_help_and_version_are_there_for_every_command(run: Run) -> None:

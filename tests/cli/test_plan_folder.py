@@ -25,6 +25,7 @@ from passmuster.remediation import catalogue, pricing, template
 from passmuster.remediation.definition import LineItem
 from passmuster.remediation.ownership import NOBODY, OwnerKind, Ownership
 from passmuster.remediation.rendering import Blocked, Instructions, digest_of
+from passmuster.report import content
 
 BLOCKED = Blocked("InputMissing", "Set spec.remediation.inputs.domain in the policy")
 
@@ -127,11 +128,12 @@ def test_the_plan_names_every_step_with_owner_way_cost_risk_and_digest_and_its_l
     assert len(found) == len(plan.steps) > 20
     for row, step in zip(found, plan.steps, strict=True):
         proposal = step.proposal
-        assert row[3:5] == [plan_folder.owner_in_words(proposal), proposal.way.value]
-        assert dollars(row[5]) == proposal.cost.monthly
-        assert ("usage" in row[5]) == bool(proposal.cost.unpriced)
-        assert row[6] == proposal.definition.risk
-        assert row[8].strip("`") in proposal.digest
+        assert row[4:6] == [plan_folder.owner_in_words(proposal), proposal.way.value]
+        assert dollars(row[6]) == proposal.cost.monthly
+        assert ("usage" in row[6]) == bool(proposal.cost.unpriced)
+        assert ("once" in row[6]) == bool(proposal.cost.once)
+        assert row[7] == proposal.definition.risk
+        assert row[9].strip("`") in proposal.digest
         assert f"- Digest: `{proposal.digest}`" in text
     links = re.findall(r"\]\(([^)]+)\)", text)
     assert {link for link in links if "/" in link} <= set(written)
@@ -194,6 +196,18 @@ def test_the_totals_are_the_sums_of_their_steps_and_of_their_positions() -> None
     for column in (2, 3):
         assert sum(dollars(row[column]) for row in phases) == dollars(whole[column])
     assert sum(int(row[1]) for row in phases) == int(whole[1]) == len(plan.steps)
+
+
+def test_what_is_paid_once_is_told_beside_the_month_and_is_in_no_total() -> None:
+    step = reports.step("open", "1.25")
+    once = pricing.Position("requests", 2, None, Decimal("0.02"))
+    cost = pricing.Cost((*step.proposal.cost.positions, once))
+    plan = Plan((replace(step, proposal=replace(step.proposal, cost=cost)),), ())
+    assert totals.of_step(plan.steps[0]) == "$1.25 + $0.02 once"
+    assert str(totals.whole(plan)) == "$1.25 a month"
+    written = plan_folder.files(judged()[0], plan, "shop")["plan.md"]
+    assert "- Costs: requests, $0.02 once" in written
+    assert content.position("requests", None, once.once) == content.Position("requests", "$0.02 once", once=True)
 
 
 REVIEWED = [

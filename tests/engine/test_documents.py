@@ -433,3 +433,15 @@ def test_what_people_granted_survives_in_the_findings() -> None:
         (None, "drill", ()),
     }
     assert again.check("https-redirect").waived == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("the role is gone", "The role is gone"),
+        ("arn:aws:iam::123456789012:role/x is gone", "arn:aws:iam::123456789012:role/x is gone"),
+        ("", ""),
+    ],
+)
+def test_a_message_begins_with_a_capital_letter_unless_with_a_name_to_copy(text: str, said: str) -> None:
+    assert documents.sentence(text) == said

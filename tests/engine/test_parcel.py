@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from types import MappingProxyType
 
+import pytest
+
 from passmuster.engine.cache import Cache
 from passmuster.engine.parcel import Parcel
 from passmuster.engine.ports import POLICIES, REPORTS, Key
@@ -71,6 +73,25 @@ def test_what_belongs_to_a_policy_is_found_by_it_and_by_no_other() -> None:
     cache.drop(mine)
     assert cache.owned(REPORTS, Key(POLICIES, "shop", "shop")) == []
     assert len(cache.owned(REPORTS, Key(POLICIES, "bank", "shop"))) == 1
+
+
+def test_what_kubectl_noted_of_what_it_applied_is_not_kept_and_other_annotations_are() -> None:
+    cache, key = Cache(), Key(POLICIES, "shop", "shop")
+    annotations = {"kubectl.kubernetes.io/last-applied-configuration": "{}" * 1000, "team": "shop"}
+    metadata = {"name": "shop", "namespace": "shop", "resourceVersion": "7", "annotations": annotations}
+    cache.put(key, {"metadata": metadata, "spec": {}})
+    assert (cache.get(key) or {})["metadata"]["annotations"] == {"team": "shop"}
+    assert metadata["annotations"] is annotations, "what was handed in is not changed"
+    assert len(annotations) == 2
+
+
+@pytest.mark.parametrize(("version", "level"), [("6", "Stable"), ("7", "Stable"), ("8", "None")])
+def test_only_a_newer_version_takes_the_place_of_what_is_known(version: str, level: str) -> None:
+    cache, key = Cache(), Key(REPORTS, "shop", "shop")
+    for brought, status in (("7", {"level": "Stable"}), (version, {"level": "None"})):
+        metadata = {"name": "shop", "namespace": "shop", "resourceVersion": brought}
+        cache.put(key, {"metadata": metadata, "spec": {"policyRef": {"name": "shop"}}, "status": status})
+    assert (cache.get(key) or {})["status"] == {"level": level}
 
 
 def test_a_report_in_the_cache_is_what_the_stream_showed_without_its_managers() -> None:

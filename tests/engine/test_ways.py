@@ -104,6 +104,32 @@ def test_an_update_that_fails_after_the_import_releases_the_resource_as_it_was(
 
 
 @pytest.mark.usefixtures("nobodys")
+def test_a_resource_that_changed_between_its_reading_and_its_import_is_released_and_not_updated(
+    making: Making, aws: SimulatedAWS
+) -> None:
+    """The template would say what is no longer there; nothing is changed by it, and nothing could be put back."""
+    world = making()
+    world.approve(LOGS)
+    world.until("ChangeSetReady", name=LOGS)
+    logs = aws.client("logs", DEFAULT_REGION)
+    logs.put_retention_policy(logGroupName=GROUP, retentionInDays=14)
+    logs.tag_log_group(logGroupName=GROUP, tags={"Team": "pay"})
+    aws.requests.clear()
+    world.until("RolledBack", name=LOGS)
+    stalled = world.condition("Stalled", LOGS)
+    assert stalled["reason"] == "ValueChanged"
+    assert "modified right after its import: it was released as it is" in stalled["message"]
+    assert groups(aws)[GROUP] == 14, "what somebody set meanwhile stays"
+    assert world.mutations() == {"ExecuteChangeSet": 1, "DeleteStack": 1}
+    world.turn()
+    assert world.stacks() == {}
+    world.approve(LOGS, by="bob")
+    world.until("Applied", name=LOGS)
+    (step,) = world.status(LOGS)["steps"]
+    assert (groups(aws)[GROUP], json.loads(step["prior"])) == (30, {"RetentionInDays": 14})
+
+
+@pytest.mark.usefixtures("nobodys")
 def test_a_resource_that_a_stack_took_over_since_is_not_adopted(making: Making, aws: SimulatedAWS) -> None:
     world = making()
     world.approve(LOGS)
@@ -570,6 +596,8 @@ def test_what_a_change_leads_to_fails_neither_it_nor_another_and_is_proposed_nex
     """Container Insights has the number of running tasks, so that an alarm on it is asked for from then on."""
     world = making(judged=(*JUDGED, SIGNALS), maxConcurrentStacks=2)
     assert world.check(SIGNALS) == "Pass"
+    assert world.remediation(INSIGHTS)["spec"]["leadsTo"] == [SIGNALS]
+    assert world.remediation(LOGS)["spec"]["leadsTo"] == []
     world.approve(LOGS)
     world.until("Executing", name=LOGS)
     world.approve(INSIGHTS)

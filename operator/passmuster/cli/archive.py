@@ -113,5 +113,9 @@ def text_of(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not text in UTF-8: save it in that encoding") from error
+    except IsADirectoryError as error:
+        raise UserError(f"{path} is a folder: name a file in it") from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error

@@ -12,12 +12,12 @@ import typer
 from passmuster.cli import offline, plan_folder, terminal
 from passmuster.cli.archive import Archive
 from passmuster.cli.options import DocsUrl, Endpoint, Output, Previous
-from passmuster.model.errors import UserError
+from passmuster.model.errors import AccountError, UserError
 from passmuster.model.verdict import Phase, level_order
 
 File = Annotated[
     list[Path] | None,
-    typer.Option("--file", "-f", help="Manifest with policies and accounts; may be repeated; - is stdin."),
+    typer.Option("--file", "-f", help="Manifest with policies and accounts, or a folder; may be repeated; - is stdin."),
 ]
 Profile = Annotated[str | None, typer.Option("--profile", help="Profile of the AWS configuration.")]
 AccountId = Annotated[str | None, typer.Option("--account-id", help="The account the credentials must belong to.")]
@@ -52,7 +52,8 @@ def inspect(
     """Inspect an account against the readiness catalogue.
 
     Name it by manifests (-f), by a profile, or by its id and regions; without any, the ordinary AWS configuration is
-    used. Exits with 0 when the level is reached, 1 when it is not, 2 on an error.
+    used. Exits with 0 when the level is reached, 1 when it is not, 2 on an error; of several accounts, those that can
+    be read are shown even then.
     """
     asked = offline.Asked(
         files=tuple(file or ()),
@@ -64,24 +65,39 @@ def inspect(
         level=level,
         docs_url=docs_url,
     )
-    results = offline.inspect(asked, endpoint_url, Archive(previous, evidence_dir))
+    refused: list[AccountError] = []
+    results = offline.inspect(asked, endpoint_url, Archive(previous, evidence_dir), refused)
+    _tell(refused, results)
     match output:
         case Output.TABLE:
             for result in results:
                 terminal.print_report(result.report, result.plan, offline.catalogue(), verbose=verbose)
                 terminal.print_changes(result.changes)
         case Output.JSON:
-            print(as_json([result.document() for result in results]))
+            print(as_json([result.document() for result in results], several=len(results) + len(refused) > 1))
         case Output.HTML:
             print(only([result.html() for result in results], "keep them with --evidence-dir DIR"))
         case Output.MARKDOWN:
             print("\n".join(result.markdown() for result in results))
+    if refused:
+        raise typer.Exit(2)
     raise typer.Exit(0 if all(_reached(result) for result in results) else 1)
 
 
-def as_json(documents: Sequence[Mapping[str, Any]]) -> str:
-    """One report, or a List of several, as `stored.parsed` reads them."""
-    whole = documents[0] if len(documents) == 1 else {"apiVersion": "v1", "kind": "List", "items": documents}
+def _tell(refused: Sequence[AccountError], results: Sequence[offline.Result]) -> None:
+    """Says which accounts let nobody in. Raises the error where there is no other account."""
+    if refused and not results:
+        for error in refused[:-1]:
+            terminal.fail(str(error))
+        raise refused[-1]
+    for error in refused:
+        terminal.fail(str(error))
+
+
+def as_json(documents: Sequence[Mapping[str, Any]], *, several: bool = False) -> str:
+    """One report, or a List of several, as `stored.parsed` reads them; `several` makes a List of whatever there is."""
+    one = len(documents) == 1 and not several
+    whole = documents[0] if one else {"apiVersion": "v1", "kind": "List", "items": documents}
     return json.dumps(whole, indent=2, ensure_ascii=False)
 
 
@@ -135,17 +151,20 @@ def plan(
         level=level,
         inputs=offline.inputs(set_input or ()),
     )
-    results = offline.inspect(asked, endpoint_url)
+    refused: list[AccountError] = []
+    results = offline.inspect(asked, endpoint_url, refused=refused)
+    _tell(refused, results)
     if output_dir is not None:
         wanted = _files(results)
         plan_folder.write(output_dir, wanted)
         terminal.note(f"Wrote {len(wanted)} files: {', '.join(_plans(output_dir, wanted))}")
-        return
-    if output is Output.JSON:
+    elif output is Output.JSON:
         print(json.dumps([result.plan_document() for result in results], indent=2, ensure_ascii=False))
-        return
-    for result in results:
-        terminal.print_plan(result.report, result.plan)
+    else:
+        for result in results:
+            terminal.print_plan(result.report, result.plan)
+    if refused:
+        raise typer.Exit(2)
 
 
 def _files(results: Sequence[offline.Result]) -> dict[str, str]:

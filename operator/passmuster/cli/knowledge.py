@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +18,7 @@ from passmuster.checks.declaration import Check
 from passmuster.checks.judge import calls_of
 from passmuster.cli import offline
 from passmuster.cli.options import Output
-from passmuster.cli.terminal import deliver, note
+from passmuster.cli.terminal import NARROW, deliver, note
 from passmuster.engine.inspection import reads_of
 from passmuster.inventory.call import union
 from passmuster.inventory.permissions import MANAGED_POLICY_SIZE, all_actions, policies, policy
@@ -24,6 +26,16 @@ from passmuster.model.errors import UserError
 from passmuster.remediation import catalogue as remediations
 from passmuster.report import pages
 from passmuster.report.phrasing import counted
+
+WIDE = 160
+"""Columns of what is no terminal, so that a line stays a line for grep."""
+
+COLUMNS: Mapping[int, Sequence[str]] = {
+    120: ("Phase", "Check", "Severity", "Category", "Fix", "Title"),
+    NARROW: ("Phase", "Check", "Severity", "Title"),
+    0: ("Check", "Severity"),
+}
+"""What the list of checks shows, by the least width it takes."""
 
 
 def check_document(check: Check) -> dict[str, Any]:
@@ -82,15 +94,25 @@ def checks(
         console.print(Markdown("\n".join(pages.explained(chosen[0], narrow=True))))
         console.print(f"\n[dim]The same as a page: {pages.FOLDER}/{check_id}.md, {pages.address('', check_id)}[/]")
         return
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = WIDE
+    columns = next(columns for width, columns in COLUMNS.items() if console.width >= width)
     table = Table(box=None, pad_edge=False)
-    for column in ("Phase", "Check", "Severity", "Category", "Fix", "Title"):
+    for column in columns:
         table.add_column(column, no_wrap=column != "Title")
     for check in chosen:
-        fix = "".join(f.value for f in check.fix)
-        title = f"{check.title} [dim](optional)[/]" if check.optional else check.title
-        table.add_row(check.phase, check.id, check.severity, check.category, fix, title)
+        cells = {
+            "Phase": str(check.phase),
+            "Check": check.id,
+            "Severity": str(check.severity),
+            "Category": str(check.category),
+            "Fix": "".join(f.value for f in check.fix),
+            "Title": f"{check.title} [dim](optional)[/]" if check.optional else check.title,
+        }
+        table.add_row(*(cells[column] for column in columns))
     console.print(table)
-    console.print(f"\n[dim]{len(chosen)} checks. Fix: A additive, I in place, P proposal, T attestation.[/]")
+    legend = " Fix: A additive, I in place, P proposal, T attestation." if "Fix" in columns else ""
+    console.print(f"\n[dim]{len(chosen)} checks.{legend}[/]")
 
 
 def iam_policy(
@@ -127,7 +149,11 @@ def crds(
     """Print the custom resource definitions, the admission policies of approvals, and the roles."""
     known, inputs = offline.facts(), remediations.load().inputs()
     if output_dir is not None:
-        for path in files.write(output_dir, known, inputs):
+        try:
+            written = files.write(output_dir, known, inputs)
+        except OSError as error:
+            raise UserError(f"{output_dir} cannot be written: {error.strerror}; choose another folder") from error
+        for path in written:
             note(f"wrote {path}")
         return
     print("\n---\n".join(text.rstrip("\n") for text in files.render(known, inputs).values()))

@@ -6,15 +6,17 @@ Used by `inspect`, `plan` and the demo.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from passmuster.api import manifest
 from passmuster.api.account import AWSAccount
-from passmuster.api.parameters import CheckFacts
+from passmuster.api.parameters import CheckFacts, faults
 from passmuster.api.policy import ReadinessPolicy
 from passmuster.api.resource import API_VERSION
 from passmuster.assess import grants
@@ -38,14 +40,20 @@ from passmuster.engine.evidence import NO_NAMESPACE
 from passmuster.engine.inspection import Inspector, Task
 from passmuster.engine.tenancy import Governed, without_cluster
 from passmuster.model.account import Identity, Target, partition_of
-from passmuster.model.errors import InvalidManifest, UserError
+from passmuster.model.errors import AccountError, InvalidManifest, UserError
 from passmuster.model.evidence import Evidence
 from passmuster.model.grant import Grant
-from passmuster.model.parameter import Kind
+from passmuster.model.parameter import Kind, Parameter
 from passmuster.model.report import Report
 from passmuster.model.verdict import Phase
 from passmuster.remediation import catalogue as remediations
 from passmuster.remediation.rendering import Owner
+
+MANIFESTS = (".yaml", ".yml", ".json")
+"""The files of a folder that are read."""
+
+FLAGS = {"accountId": "--account-id", "regions": "--region", "roleArn": "--role-arn", "externalId": "--external-id"}
+"""The flag from which a field of an AWSAccount comes where no manifest names it."""
 
 SIMULATED_RATE = 500.0
 """Requests a second to an endpoint that is not AWS."""
@@ -193,15 +201,21 @@ def engine(endpoint_url: str | None) -> Engine:
     return Engine(clients, identities, Inspector(Collector(BotoTransport(clients), limits), identities, known))
 
 
-def inspect(asked: Asked, endpoint_url: str | None, archive: Archive | None = None) -> list[Result]:
+def inspect(
+    asked: Asked,
+    endpoint_url: str | None,
+    archive: Archive | None = None,
+    refused: list[AccountError] | None = None,
+) -> list[Result]:
     """A result for every account that was named, compared with what `archive` holds, and kept there.
 
-    Raises UserError or AccountError with what to do.
+    Raises UserError or AccountError with what to do. With `refused` an account that lets nobody in holds up no other:
+    its error is put there.
     """
     archive = archive or Archive()
     at_work = engine(endpoint_url)
     results = []
-    for job in jobs(asked, at_work.identities):
+    for job in _known_places(jobs(asked, at_work.identities), at_work.clients):
         governed = job.governed
         task = Task(
             target=_with_profile(governed.target, job.profile),
@@ -221,7 +235,13 @@ def inspect(asked: Asked, endpoint_url: str | None, archive: Archive | None = No
         before = earlier.report if earlier is not None else None
         with terminal.progress(f"Inspecting {governed.target.account_id}") as advance:
             continued = before if earlier is not None and earlier.same_policy else None
-            outcome = at_work.inspector.inspect(task, evidence, continued, progress=advance)
+            try:
+                outcome = at_work.inspector.inspect(task, evidence, continued, progress=advance)
+            except AccountError as error:
+                if refused is None:
+                    raise
+                refused.append(error)
+                continue
         owner = Owner(policy=governed.policy.metadata.name, namespace=governed.policy.metadata.namespace or "")
         given = {**governed.inputs, **asked.inputs}
         parameters = governed.demand.every_parameter(catalogue())
@@ -234,9 +254,22 @@ def inspect(asked: Asked, endpoint_url: str | None, archive: Archive | None = No
     return results
 
 
+def _known_places(named: Sequence[Job], clients: Clients) -> Sequence[Job]:
+    """The same, once no region is mistyped: an inspection would find nothing there, or wait for nobody's answer."""
+    for job in named:
+        for region in job.governed.target.regions:
+            if (fault := clients.unknown(region)) is not None:
+                raise UserError(f"{job.name}: {fault}")
+    return named
+
+
 def jobs(asked: Asked, identities: Identities) -> list[Job]:
-    """Every account under every policy that was named."""
+    """Every account under every policy that was named. Raises UserError for what contradicts itself."""
     if asked.files:
+        told = {"--account-id": asked.account_id, "--role-arn": asked.role_arn, "--external-id": asked.external_id}
+        beside = [flag for flag, value in {**told, "--region": asked.regions}.items() if value]
+        if beside:
+            raise UserError(f"{beside[0]} does not go with -f: the manifest says it, in its AWSAccount")
         return list(_from_files(asked))
     account_id = asked.account_id
     regions = asked.regions
@@ -250,7 +283,7 @@ def jobs(asked: Asked, identities: Identities) -> list[Job]:
         account_id = identities.whoami(identity, regions[0] if regions else control_region_of(regions))
     partition = partition_of(regions[0]) if regions else "aws"
     Target(account_id, regions, partition)
-    account = {
+    manifest_of_it = {
         "apiVersion": API_VERSION,
         "kind": "AWSAccount",
         "metadata": {"name": account_id},
@@ -262,7 +295,19 @@ def jobs(asked: Asked, identities: Identities) -> list[Job]:
             **({"externalId": asked.external_id} if asked.external_id else {}),
         },
     }
-    return [Job(without_cluster(_policy(account_id, asked.level), AWSAccount.read(account)), asked.profile, account_id)]
+    try:
+        account = AWSAccount.read(manifest_of_it)
+    except ValidationError as error:
+        raise UserError(_wrong_flag(error)) from error
+    return [Job(without_cluster(_policy(account_id, asked.level), account), asked.profile, account_id)]
+
+
+def _wrong_flag(error: ValidationError) -> str:
+    """What is wrong with the first field, by the flag that it came from."""
+    first = error.errors(include_url=False)[0]
+    field_name = next((str(part) for part in first["loc"][1:2]), "")
+    told = (first.get("ctx") or {}).get("what", first["msg"])
+    return f"{FLAGS.get(field_name, field_name)}: {told}"
 
 
 def _policy(account: str, level: Phase | None) -> ReadinessPolicy:
@@ -278,8 +323,9 @@ def _policy(account: str, level: Phase | None) -> ReadinessPolicy:
 
 def _from_files(asked: Asked) -> Iterable[Job]:
     objects: list[Any] = []
-    for path in asked.files:
+    for path in _manifests(asked.files):
         objects.extend(manifest.load(_text(path), facts(), remediations.load().inputs(), source=str(path)))
+    _once(objects)
     accounts = {o.metadata.name: o for o in objects if isinstance(o, AWSAccount)}
     policies = [o for o in objects if isinstance(o, ReadinessPolicy)]
     if not accounts:
@@ -318,8 +364,30 @@ def _accounts_of(policy: ReadinessPolicy, accounts: Mapping[str, AWSAccount]) ->
     return chosen
 
 
+def _manifests(given: Iterable[Path]) -> Iterator[Path]:
+    """The files that were named; of a folder the manifests in it, as kubectl reads them."""
+    for path in given:
+        if not path.is_dir():
+            yield path
+            continue
+        found = sorted(one for one in path.iterdir() if one.suffix in MANIFESTS and one.is_file())
+        if not found:
+            raise UserError(f"the folder {path} holds no manifest ({', '.join(MANIFESTS)})")
+        yield from found
+
+
+def _once(objects: Iterable[Any]) -> None:
+    """Raises InvalidManifest where two objects that differ have one name."""
+    seen: dict[tuple[str, str | None, str], Any] = {}
+    for one in objects:
+        name = (one.kind, one.metadata.namespace, one.metadata.name)
+        if seen.setdefault(name, one) != one:
+            raise InvalidManifest(f"{one.kind} {one.metadata.name} is there twice and differs: remove one of the two")
+
+
 def _text(path: Path) -> str:
-    return sys.stdin.read() if str(path) == "-" else text_of(path)
+    """The text of a manifest, whatever mark of its encoding an editor put before it."""
+    return (sys.stdin.read() if str(path) == "-" else text_of(path)).removeprefix("\ufeff")
 
 
 def _with_profile(target: Target, profile: str | None) -> Target:
@@ -339,12 +407,35 @@ def inputs(given: Iterable[str]) -> dict[str, Any]:
             raise UserError(f"--input {entry!r}: write NAME=VALUE")
         if name not in known:
             raise UserError(f"--input {name}: remediations know {', '.join(sorted(known))}")
+        if not value:
+            raise UserError(f"--input {name}: a value is missing")
         if known[name].kind is Kind.INTEGER:
             if not value.isdigit():
                 raise UserError(f"--input {name}: {value!r} is not a whole number")
             found[name] = int(value)
         elif known[name].kind is Kind.STRING_MAP:
-            found[name] = dict(pair.split(":", 1) for pair in value.split(",") if ":" in pair)
+            pairs = [pair.partition(":") for pair in value.split(",")]
+            if not all(key and middle and given for key, middle, given in pairs):
+                raise UserError(f"--input {name}: write KEY:VALUE,KEY:VALUE instead of {value!r}")
+            found[name] = {key: given for key, _, given in pairs}
+        elif known[name].kind is Kind.QUANTITIES:
+            found[name] = {**found.get(name, {}), **_quantities(known[name], value)}
         else:
             found[name] = value
+        for fault in faults(known[name], found[name]):
+            raise UserError(f"--input {name}: {fault.what}")
+    return found
+
+
+def _quantities(parameter: Parameter, given: str) -> dict[str, float]:
+    """Quantities by name, given as name:number parted by commas."""
+    found: dict[str, Any] = {}
+    for pair in given.split(","):
+        name, _, number = pair.rpartition(":")
+        try:
+            found[name] = float(number)
+        except ValueError:
+            raise UserError(f"--input {parameter.name}: write name:number instead of {pair!r}") from None
+    for fault in faults(parameter, found):
+        raise UserError(f"--input {parameter.name}: {', '.join(map(str, fault.at))}: {fault.what}")
     return found

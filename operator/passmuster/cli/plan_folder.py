@@ -17,6 +17,7 @@ The same plan gives the same bytes: there is no time and no order of chance in t
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -25,9 +26,14 @@ from passmuster.api.remediation import Way
 from passmuster.assess.plan import Plan, Step
 from passmuster.cli import totals
 from passmuster.engine.documents import tenths
+from passmuster.inventory.arn import short_name
 from passmuster.model.errors import UserError
 from passmuster.model.report import Report
+from passmuster.model.verdict import Phase, level_order
+from passmuster.remediation.catalogue import load
+from passmuster.remediation.definition import Operation
 from passmuster.remediation.ownership import OwnerKind
+from passmuster.remediation.pricing import Position
 from passmuster.remediation.rendering import Proposal
 from passmuster.report.writing import cell, codes, fenced, guide, table
 
@@ -148,6 +154,11 @@ def _guide(proposal: Proposal) -> Iterator[str]:
     yield f"# {proposal.definition.title}"
     yield ""
     yield f"Account {proposal.account_id}, {proposal.region}: `{proposal.target}`"
+    if proposal.way in PATCHES and proposal.owner is not None:
+        owner = f"the stack {proposal.owner.name}" if proposal.owner.kind is OwnerKind.STACK else proposal.owner.name
+        better = f" Merge {PATCHES[proposal.way]} there instead." if proposal.instructions.patch else ""
+        yield ""
+        yield f"The resource belongs to {owner}, whose next deployment may revert what is changed past it.{better}"
     yield from guide(proposal.instructions.console, proposal.instructions.cli, "bash")
     yield ""
     yield f"Undo: {proposal.definition.undo}"
@@ -161,6 +172,12 @@ def _plan(report: Report, plan: Plan, title: str) -> Iterator[str]:
         f"Account {report.account_id}, {', '.join(report.regions)}: level {report.level}, score "
         f"{tenths(report.score)}. {len(numbered)} steps, {totals.whole(plan)}."
     )
+    yield from _upto_declared(report, plan)
+    yield ""
+    yield (
+        f"Run the commands below in the folder of this file, with credentials of the account {report.account_id}. "
+        "Steps stand in the order in which they build on each other."
+    )
     yield ""
     yield "## Cost"
     yield ""
@@ -170,16 +187,62 @@ def _plan(report: Report, plan: Plan, title: str) -> Iterator[str]:
     yield ""
     yield "## Steps"
     yield ""
-    header = ("#", "Phase", "Step", "Owner", "Way", "Cost a month", "Risk", "Level and score then", "Digest")
+    header = (
+        "#",
+        "Phase",
+        "Step",
+        "Resource",
+        "Owner",
+        "Way",
+        "Cost a month",
+        "Risk",
+        "Level and score then",
+        "Digest",
+    )
     yield from table(header, (_step_row(number, step) for number, step in numbered))
     for number, step in numbered:
         yield ""
         yield from _step(number, step)
     if plan.by_hand:
         yield ""
-        yield "## By hand"
+        yield "## What is left"
         yield ""
-        yield f"No step makes these pass: {codes(check.id for check in plan.by_hand)}."
+        yield "These checks fail still when every step above is made:"
+        yield ""
+        yield from (f"- `{check}`: {why}" for check, why in left_over(plan))
+
+
+def _upto_declared(report: Report, plan: Plan) -> Iterator[str]:
+    """What of the plan leads to the declared level, where other steps lead beyond it."""
+    declared = [phase for phase in Phase if level_order(phase.value) <= level_order(report.declared)]
+    steps = tuple(step for step in plan.steps if step.proposal.definition.phase in declared)
+    if steps and len(steps) < len(plan.steps):
+        rest = len(plan.steps) - len(steps)
+        yield ""
+        yield (
+            f"{_counted(len(steps))} for {report.declared}: {totals.PhaseTotal(None, steps)}. The other "
+            f"{_counted(rest)} beyond it."
+        )
+
+
+def _counted(steps: int) -> str:
+    return "1 step is" if steps == 1 else f"{steps} steps are"
+
+
+def left_over(plan: Plan) -> Iterator[tuple[str, str]]:
+    """Each failing check that no step of the plan makes pass, and what leads on."""
+    for result in plan.by_hand:
+        blocked = [str(n) for n, step in enumerate(plan.steps, start=1) if result.id in step.proposal.fixes]
+        offers = [one for one in load().fixing(result.id) if one.way is not Way.GUIDE]
+        first = dict.fromkeys(check for one in offers for check in one.requires if check != result.id)
+        if blocked:
+            yield result.id, f"{'steps' if len(blocked) > 1 else 'step'} {', '.join(blocked)}, blocked so far"
+        elif first:
+            yield result.id, f"a step is proposed once {codes(first)} {'pass' if len(first) > 1 else 'passes'}"
+        elif offers:
+            yield result.id, "a step is proposed once the account has what it builds on"
+        else:
+            yield result.id, f"by hand; `passmuster checks {result.id}` says how it is judged"
 
 
 def _total_row(name: str, total: totals.PhaseTotal) -> Sequence[str]:
@@ -193,7 +256,8 @@ def _step_row(number: int, step: Step) -> Sequence[str]:
     cost = totals.of_step(step)
     digest = f"`{proposal.digest.removeprefix('sha256:')[:12]}`"
     phase, owner, way = definition.phase.value, owner_in_words(proposal), proposal.way.value
-    return str(number), phase, definition.title, owner, way, cost, str(definition.risk), then, digest
+    about = "-" if proposal.target == proposal.account_id else short_name(proposal.target)
+    return str(number), phase, definition.title, about, owner, way, cost, str(definition.risk), then, digest
 
 
 def _step(number: int, step: Step) -> Iterator[str]:
@@ -207,9 +271,10 @@ def _step(number: int, step: Step) -> Iterator[str]:
     if step.waits_for:
         yield f"- Needs first: {codes(step.waits_for)} to pass"
     yield f"- Interrupts: {definition.interrupts}"
+    if definition.leads_to:
+        yield f"- Leads to: {codes(definition.leads_to)}, which may ask for more then"
     for position in proposal.cost.positions:
-        price = "depends on usage" if position.monthly is None else f"${position.monthly:.2f} a month"
-        yield f"- Costs: {position.title}, {price}"
+        yield f"- Costs: {position.title}, {_price(position)}"
     yield f"- Digest: `{proposal.digest}`"
     if proposal.changes:
         yield ""
@@ -223,6 +288,12 @@ def _step(number: int, step: Step) -> Iterator[str]:
     yield f"Files: {names or 'none'}"
     yield ""
     yield from _commands(step, folder)
+
+
+def _price(position: Position) -> str:
+    if position.once is not None:
+        return f"${position.once:.2f} once"
+    return "depends on usage" if position.monthly is None else f"${position.monthly:.2f} a month"
 
 
 def _diff(change: str) -> str:
@@ -239,16 +310,38 @@ def _commands(step: Step, folder: str) -> Iterator[str]:
             yield from fenced("bash", ("# apply", made, "# undo", deleted))
             if proposal.definition.retains:
                 yield ""
-                yield f"The undo leaves {', '.join(proposal.definition.retains)} behind, which hold data."
+                kept = proposal.definition.retains
+                hold = "they hold" if len(kept) > 1 else "it holds"
+                yield (
+                    f"The undo keeps {', '.join(kept)}: {hold} data. To apply the template again after that, make the "
+                    "change set with `--import-existing-resources`, or what was kept under a fixed name is in the way."
+                )
             return
         case Way.OWNER_STACK | Way.PATCH if proposal.instructions.patch:
             where = "template of the stack" if proposal.way is Way.OWNER_STACK else "configuration that owns it,"
             name = proposal.owner.name if proposal.owner is not None else ""
             yield f"Apply: merge `{PATCHES[proposal.way]}` into the {where} {name}, and deploy that as always."
+        case Way.API_STEP:
+            yield f"Apply: follow [{GUIDE}]({folder}/{GUIDE}); note before what is there, to go back to:"
+            yield ""
+            yield from fenced("bash", dict.fromkeys(_reading(proposal, step.read, step.value) for step in proposal.api))
         case _:
             yield f"Apply: follow [{GUIDE}]({folder}/{GUIDE})."
     yield ""
     yield f"Undo: {undo}"
+
+
+def _reading(proposal: Proposal, read: Operation, value: str) -> str:
+    """The command that tells the value which a step of the API changes."""
+    given = ["--cli-input-json", json.dumps(read.arguments, sort_keys=True)] if read.arguments else []
+    words = ["aws", read.service, command_of(read.operation), "--region", proposal.region, *given, "--query"]
+    plain = "'" in value and not set(value) & set('"$`\\!')
+    return f"{shlex.join(words)} " + (f'"{value}"' if plain else shlex.quote(value))
+
+
+def command_of(operation: str) -> str:
+    """An operation as AWS's command line names it: DescribeDBInstances is describe-db-instances."""
+    return re.sub("(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", operation).lower()
 
 
 def _deploy(proposal: Proposal, folder: str) -> list[str]:

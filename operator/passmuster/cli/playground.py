@@ -3,13 +3,15 @@ one. The sandbox is an extra and is imported only here, when a command needs it.
 
 from __future__ import annotations
 
+import tempfile
+from errno import EISDIR
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated
 
 import typer
 
-from passmuster.model.errors import Unavailable
+from passmuster.model.errors import Unavailable, UserError
 
 sandbox = typer.Typer(
     name="sandbox",
@@ -30,6 +32,7 @@ def demo(
     """Show the whole story in a minute: inspect, score, propose, approve, apply, inspect again."""
     from passmuster.sandbox import binaries
 
+    _prepare(report)
     story = _story()
     if no_cluster:
         raise typer.Exit(story.without_cluster(report))
@@ -40,6 +43,18 @@ def demo(
         story.say("The demo goes on without one: the same engine and account, nothing enforced by an API server.")
         raise typer.Exit(story.without_cluster(report)) from None
     raise typer.Exit(story.with_cluster(report, found))
+
+
+def _prepare(report: Path) -> None:
+    """Makes sure of the report's place before the story is told. Raises UserError for one that takes no file."""
+    try:
+        report.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=report.parent):
+            pass
+        if report.is_dir():
+            raise IsADirectoryError(EISDIR, "it is a folder")
+    except OSError as error:
+        raise UserError(f"--report {report} cannot be written: {error.strerror}; choose another place") from error
 
 
 @sandbox.command("up")

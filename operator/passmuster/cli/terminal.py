@@ -17,16 +17,17 @@ from rich.text import Text
 
 from passmuster.assess.changes import Changes
 from passmuster.assess.plan import Plan, Step
+from passmuster.assess.scoring import MINIMUM_COVERAGE
 from passmuster.aws.collector import Progress as Advance
 from passmuster.checks.catalogue import Catalogue
 from passmuster.cli import totals
-from passmuster.cli.plan_folder import owner_in_words
+from passmuster.cli.plan_folder import left_over, owner_in_words
 from passmuster.engine.documents import tenths
 from passmuster.model.errors import UserError
 from passmuster.model.evidence import Attestation, Waiver
 from passmuster.model.grant import Grant
 from passmuster.model.report import CheckResult, Report
-from passmuster.model.verdict import Status
+from passmuster.model.verdict import Reason, Status, level_order
 from passmuster.report.phrasing import moment
 
 SYMBOLS: Mapping[str, tuple[str, str]] = {
@@ -35,6 +36,9 @@ SYMBOLS: Mapping[str, tuple[str, str]] = {
     Status.UNKNOWN: ("?", "yellow"),
     Status.NOT_APPLICABLE: ("–", "dim"),
 }
+NARROW = 72
+"""Columns of a terminal under which what is said about a check stands under its name."""
+
 SHOWN_FINDINGS = 3
 SHOWN_RESOURCES = 10
 
@@ -104,6 +108,8 @@ def print_report(report: Report, plan: Plan | None, catalogue: Catalogue, *, ver
         f"Level  [{style}]{report.level}[/] ({report.declared} declared)   Score {tenths(report.score)}   "
         f"Coverage {coverage}   Critical failing {report.critical_failing}"
     )
+    if report.score is None and report.coverage is not None and report.coverage < MINIMUM_COVERAGE:
+        console.print(f"[dim]Too much is Unknown for a score: coverage is under {MINIMUM_COVERAGE:.0f} %.[/]")
     for progress_of in report.phases:
         members = [c for c in report.checks if c.phase is progress_of.phase]
         shown = [c for c in members if verbose or c.holds_level_back]
@@ -111,9 +117,10 @@ def print_report(report: Report, plan: Plan | None, catalogue: Catalogue, *, ver
             continue
         complete = "-" if progress_of.complete is None else f"{progress_of.complete:.0f} % complete"
         console.print(f"\n  [bold]{progress_of.phase}[/] [dim]{complete}[/]")
-        console.print(_checks(shown))
+        console.print(_checks(shown, narrow=console.width < NARROW))
     _granted(console, report)
     _what_next(console, report, plan)
+    _refused(console, report)
     if not verbose:
         known = sum(c.status in (Status.PASS, Status.NOT_APPLICABLE) for c in report.checks)
         console.print(f"\n[dim]{known} checks pass or do not apply; --verbose shows them. {len(catalogue)} in all.[/]")
@@ -129,14 +136,19 @@ def _grid(names: int) -> Table:
     return table
 
 
-def _checks(checks: list[CheckResult]) -> Table:
-    table = _grid(names=2)
+def _checks(checks: list[CheckResult], *, narrow: bool) -> Table:
+    """Check, severity and why side by side, or where that leaves no room, under each other."""
+    table = _grid(names=0 if narrow else 2)
     order = list(SYMBOLS)
     for check in sorted(
         checks, key=lambda c: (order.index(c.status) if c.status is not Status.PASS else 9, -c.severity.weight, c.id)
     ):
         symbol, style = SYMBOLS[check.status]
-        table.add_row(Text(symbol, style), check.id, Text(check.severity.value, "dim"), _why(check))
+        severity = Text(check.severity.value, "dim")
+        if narrow:
+            table.add_row(Text(symbol, style), Text.assemble(check.id, "  ", severity, "\n", _why(check)))
+        else:
+            table.add_row(Text(symbol, style), check.id, severity, _why(check))
     return table
 
 
@@ -184,9 +196,21 @@ def _what_next(console: Console, report: Report, plan: Plan | None) -> None:
     if ready:
         noun = "fix" if len(ready) == 1 else "fixes"
         last = ready[-1]
+        leads = [last.level_after] if level_order(last.level_after) >= 0 else []
+        leads += [f"score {tenths(last.score_after)}"] if last.score_after is not None else []
+        then = f": {', '.join(leads)}" if leads else ""
         console.print(
-            f"\n  Next: [bold]passmuster plan[/]   ({len(ready)} {noun} for ${plan.monthly_cost():.2f} a month: "
-            f"{last.level_after}, score {tenths(last.score_after)})"
+            f"\n  Next: [bold]passmuster plan[/]   ({len(ready)} {noun} for ${plan.monthly_cost():.2f} a month{then})"
+        )
+
+
+def _refused(console: Console, report: Report) -> None:
+    """Where the identity may not read everything: how many checks that leaves open, and what gives it the right."""
+    denied = [c for c in report.checks if any(f.reason is Reason.DENIED for f in c.findings)]
+    if denied:
+        noun = "check lacks" if len(denied) == 1 else "checks lack"
+        console.print(
+            f"\n  {len(denied)} {noun} a permission to read: [bold]passmuster iam-policy[/] prints all of them"
         )
 
 
@@ -225,11 +249,14 @@ def _print_step(console: Console, number: int, step: Step) -> None:
     console.print(f"\n{number}. [bold]{definition.title}[/]   {totals.of_step(step)}   risk {definition.risk}")
     facts = [("fixes", ", ".join(proposal.fixes)), ("interrupts", definition.interrupts)]
     if step.blocked is not None:
-        facts.append(("blocked", step.blocked.message))
+        flag = " (or here: --input NAME=VALUE)" if step.blocked.reason == "InputMissing" else ""
+        facts.append(("blocked", f"{step.blocked.message}{flag}"))
     else:
         facts.append(("then", f"level {step.level_after}, score {tenths(step.score_after)}"))
     if step.waits_for:
         facts.append(("after", f"{', '.join(step.waits_for)} pass"))
+    if definition.leads_to:
+        facts.append(("leads to", f"{', '.join(definition.leads_to)}: may ask for more, which is proposed next"))
     if proposal.cost.unpriced:
         facts.append(("usage", ", ".join(proposal.cost.unpriced)))
     facts.append(("undo", definition.undo))
@@ -262,7 +289,10 @@ def print_plan(report: Report, plan: Plan) -> None:
     else:
         console.print("No remediation of this release applies to what fails.")
     if plan.by_hand:
-        names = ", ".join(check.id for check in plan.by_hand)
-        console.print(
-            f"\nBy hand ({len(plan.by_hand)}): {names}\n[dim]passmuster checks ID says how each is judged.[/]"
-        )
+        console.print(f"\n[bold]Left[/]: {len(plan.by_hand)} checks fail still when every step is made")
+        table = Table.grid(padding=(0, 2))
+        table.add_column(no_wrap=True)
+        table.add_column(overflow="fold")
+        for check, why in left_over(plan):
+            table.add_row(f"  {check}", Text(why.replace("`", ""), "dim"))
+        console.print(table)

@@ -59,9 +59,10 @@ def whole(plan: Plan) -> PhaseTotal:
 
 
 def of_step(step: Step) -> str:
-    """What one step costs a month, for example `$3.50 + usage`."""
+    """What one step costs a month, for example `$3.50 + usage`, and what once: `$0.00 + $0.02 once`."""
     cost = step.proposal.cost
-    return f"${cost.monthly:.2f}" + (" + usage" if cost.unpriced else "")
+    once = f" + ${cost.once:.2f} once" if cost.once else ""
+    return f"${cost.monthly:.2f}" + (" + usage" if cost.unpriced else "") + once
 
 
 def _sum(steps: Iterable[Step]) -> Decimal:

@@ -26,6 +26,7 @@ class Kind(StrEnum):
     STRING_MAP = "stringMap"
     STRING_LISTS = "stringLists"
     METRICS = "metrics"
+    QUANTITIES = "quantities"
 
 
 class Stricter(StrEnum):
@@ -49,7 +50,7 @@ class Parameter:
 
     `default` is what holds when neither policy nor account says anything; `choices` lists a choice from the loosest
     to the strictest; `minimum` and `maximum` bound numbers; `max_length` bounds strings, and
-    `expression` says that they are regular expressions.
+    `expression` says that they are regular expressions. Of quantities `choices` are the names that may have one.
 
     Of a list whose direction is `MORE`: with `empty_is_all` an empty one asks for everything, and with `prefixes` an
     entry that ends with * asks for whatever begins like it.
