@@ -12,7 +12,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,10 @@ KINDS = (
 """The kinds of `crds/`."""
 
 
+LOADING = "a delay between when CustomResourceDefinitions are created and when they are available"
+"""What the API server says of a kind until it can apply admission policies to it: for up to a minute."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """What the server answered: the HTTP status and the decoded body."""
@@ -93,7 +97,16 @@ class ApiServer:
         content: str = "application/json",
         accept: str = "application/json",
     ) -> Answer:
-        """One request."""
+        """One request; again, where the API server says that it has not yet loaded the schema of a new kind."""
+        answer = self._once(method, path, body, user, content, accept)
+        for _ in range(60):
+            if answer.status != 503 or LOADING not in answer.message:
+                break
+            time.sleep(1.0)
+            answer = self._once(method, path, body, user, content, accept)
+        return answer
+
+    def _once(self, method: str, path: str, body: object, user: str, content: str, accept: str) -> Answer:
         request = urllib.request.Request(
             self._plane.url + path,
             data=None if body is None else json.dumps(body).encode(),
@@ -225,6 +238,38 @@ def install(server: ApiServer) -> None:
         assert answer.ok, f"{manifest['kind']} {manifest['metadata']['name']}: {answer.message}"
     assert eventually(lambda: _served(server)), "the kinds are not served"
     assert eventually(lambda: in_force(server)), "the admission policies are not in force"
+
+
+def pod_kubeconfig(server: ApiServer, plane: ControlPlane, path: Path) -> Path:
+    """A kubeconfig with a token of the operator's service account, as its pods have one; the account must exist.
+
+    An account that was deleted and made again is another one, whose pods need another token.
+    """
+    _, _, home, name = OPERATOR.split(":")
+    request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
+    made = server.call("POST", f"/api/v1/namespaces/{home}/serviceaccounts/{name}/token", request)
+    assert made.ok, made.message
+    config = yaml.safe_load(plane.kubeconfig().read_text())
+    config["users"] = [{"name": ADMIN, "user": {"token": made.body["status"]["token"]}}]
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+def monitoring_kinds() -> Iterator[dict[str, Any]]:
+    """The kinds of the Prometheus Operator, without their schemas."""
+    for kind, plural in (("ServiceMonitor", "servicemonitors"), ("PrometheusRule", "prometheusrules")):
+        anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+        yield {
+            "apiVersion": "apiextensions.k8s.io/v1",
+            "kind": "CustomResourceDefinition",
+            "metadata": {"name": f"{plural}.monitoring.coreos.com"},
+            "spec": {
+                "group": "monitoring.coreos.com",
+                "names": {"kind": kind, "plural": plural, "singular": kind.lower()},
+                "scope": "Namespaced",
+                "versions": [{"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": anything}}],
+            },
+        }
 
 
 def _served(server: ApiServer) -> bool:

@@ -15,7 +15,6 @@ itself proposes, changes, settles, verifies and takes back, with the derived rol
       target: "*shop*"             # which proposal, where there are several
       way: ApiStep                 # where the folder leaves it to the owner of the resource
       confirms: true               # a person confirms subscriptions
-      after: 8                     # days until the check may pass, because AWS bills what it reads
       traces: [RotationEnabled]    # members that AWS goes on telling of what was switched off
       later:                       # what AWS tells once the change is made: a first backup, a completed restore
       - {call: backup:ListProtectedResources, answer: {Results: []}}
@@ -51,11 +50,14 @@ from passmuster.checks.catalogue import load as load_checks
 from passmuster.cli import offline
 from passmuster.engine.inspection import reads_of
 from passmuster.engine.ports import REMEDIATIONS, Key
+from passmuster.engine.remediate import BILLED_AFTER
 from passmuster.inventory.snapshot import Snapshot
 from passmuster.model.account import Identity, Target
 from passmuster.model.verdict import Phase
 from passmuster.remediation.catalogue import load
 from passmuster.remediation.definition import Definition
+from passmuster.remediation.desired import alike
+from passmuster.remediation.template import parsed
 from passmuster.remediation.wording import filled
 from passmuster.sandbox.accounts import review, shop, templates
 from passmuster.sandbox.emulation.overlays import Overlay
@@ -82,7 +84,6 @@ def loops(phase: str, part: slice = slice(None)) -> list[Any]:
 
 KEYS = {
     "account",
-    "after",
     "before",
     "inputs",
     "parameters",
@@ -187,7 +188,7 @@ class Loop:
     def _bring(self) -> None:
         """What a person, a schedule or time brings once the change is made."""
         if not self.waited:
-            self.wait()
+            self.world.clock.ahead += BILLED_AFTER + timedelta(seconds=1)
             self.waited = True
         if self.row.get("confirms"):
             for region in ("us-east-1", DEFAULT_REGION):
@@ -196,10 +197,6 @@ class Loop:
             service, _, operation = spec["call"].partition(":")
             answer = filled(spec["answer"], {**self.known, "made": self._made(), "now": datetime.now(UTC)})
             self.laid.append(self.aws.overlay(service, operation, answer, region=spec.get("region")))
-
-    def wait(self) -> None:
-        """As long as AWS's bill makes the operator wait until it reads again."""
-        self.world.clock.ahead += timedelta(days=self.row.get("after", 0))
 
     def _made(self) -> dict[str, str]:
         """The physical ids of the stack's resources, by logical id."""
@@ -353,6 +350,41 @@ def differences(before: Snapshot, after: Snapshot, kept: list[str], traces: Coll
     return found
 
 
+@dataclass(frozen=True)
+class Adopted:
+    """The resource that an adoption is about, as Cloud Control tells of it."""
+
+    aws: SimulatedAWS
+    region: str
+    kind: str
+    identifier: str
+
+    @classmethod
+    def of(cls, aws: SimulatedAWS, spec: Mapping[str, Any]) -> Adopted:
+        _, kind, identifier = spec["intent"]["changes"][1].partition(": ")[0].split(" ")
+        return cls(aws, spec["region"], kind, identifier)
+
+    def model(self) -> Any:
+        """What AWS says of it; lists are told in any order."""
+        client = self.aws.client("cloudcontrol", self.region)
+        told = client.get_resource(TypeName=self.kind, Identifier=self.identifier)
+        return json.loads(told["ResourceDescription"]["Properties"])
+
+    def demand_retained(self, stack: Mapping[str, Any]) -> None:
+        """That the stack holds this resource alone, as its template says, and leaves it when it is deleted."""
+        client = self.aws.client("cloudformation", self.region)
+        template = parsed(json.dumps(client.get_template(StackName=stack["id"])["TemplateBody"]))
+        ((logical_id, resource),) = template["Resources"].items()
+        assert (resource["Type"], resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == (
+            self.kind,
+            "Retain",
+            "Retain",
+        )
+        assert physical_ids(self.aws, stack["id"]) == {logical_id: self.identifier}
+        drift = client.detect_stack_resource_drift(StackName=stack["id"], LogicalResourceId=logical_id)
+        assert drift["StackResourceDrift"]["StackResourceDriftStatus"] == "IN_SYNC", drift
+
+
 def close(accounts: Accounts, definition: Definition, row: Mapping[str, Any]) -> None:
     """Goes through the loop, and fails where it is not closed."""
     aws, account = accounts.aws, row.get("account", "review")
@@ -365,6 +397,8 @@ def close(accounts: Accounts, definition: Definition, row: Mapping[str, Any]) ->
         loop.propose()
         assert loop.object()["spec"]["way"] == str(row.get("way", definition.way)), loop.told()
         assert loop.findings()
+        adopted = Adopted.of(aws, loop.object()["spec"]) if row.get("way") == "Adoption" else None
+        described = adopted.model() if adopted else None
         failing = loop.verdicts()
         assert set(failing.values()) == {"Fail"}
         loop.approve("Apply")
@@ -372,12 +406,15 @@ def close(accounts: Accounts, definition: Definition, row: Mapping[str, Any]) ->
         if not definition.achieves and "target" not in row:
             assert set(loop.verdicts().values()) == {"Pass"}, loop.told()
         kept = kept_ids(aws, definition, loop.object()["status"])
+        if adopted:
+            assert adopted.model() != described
+            adopted.demand_retained(loop.object()["status"]["stack"])
         loop.approve("Undo")
         loop.take_away()
         loop.until("Undone")
-        loop.wait()
         assert loop.verdicts() == failing, loop.report()
         assert differences(before, everything(accounts.clients), kept, row.get("traces", ())) == []
+        assert adopted is None or alike(adopted.model(), described)
         assert loop.world.cluster.faults == []
     if not row.get("before") and not kept and not definition.retains:
         accounts.held = account

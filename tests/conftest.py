@@ -139,6 +139,12 @@ def ministack_command() -> list[str]:
 
 
 @pytest.fixture(scope="session")
+def awscli_command() -> list[str]:
+    """How the AWS command line is run."""
+    return _second_opinion("awscli")
+
+
+@pytest.fixture(scope="session")
 def apiserver_programs() -> Binaries:
     """kube-apiserver, etcd and perhaps kubectl as they are on this machine."""
     found = binaries.find()

@@ -5,6 +5,7 @@ Called by the fixtures of `conftest` (`find`, which installs nothing), and by ma
 
     checkov       judges the templates of the remediations    an environment of its own in the user's cache, of exactly
     ministack     another simulated CloudFormation            the packages that tools/<name>.txt lists
+    awscli        takes the `aws` commands of the documents
     kubeconform   judges what the chart renders               built once from the Go modules that tools/<name>/go.sum
     kstatus       says what Flux makes of an object           pins; kstatus is a library, its main.go is ours
     definitions   of kinds of other projects, by which        out of the projects' Go modules, of a pinned checksum
@@ -207,6 +208,7 @@ TOOLS: Final[Mapping[str, Environment | Program | Definitions]] = {
     for tool in (
         Environment("checkov", "3.3.30", "checkov.main", "about 200 MB"),
         Environment("ministack", "1.5.33", "ministack", "about 40 MB"),
+        Environment("awscli", "1.46.3", "awscli", "about 160 MB"),
         Program(
             "kubeconform",
             "0.8.0",
