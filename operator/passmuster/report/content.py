@@ -181,10 +181,11 @@ class CategoryEntry:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """One line of a step's bill; where it depends on usage, `amount` says so."""
+    """One line of a step's bill; where it depends on usage, or is paid `once`, `amount` says so."""
 
     title: str
     amount: str
+    once: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +206,7 @@ class StepEntry:
     risk: str
     interrupts: str
     waits_for: tuple[str, ...]
+    leads_to: tuple[str, ...]
     level_after: str
     score_after: str
     undo: str
@@ -723,11 +725,12 @@ def _step(number: int, step: Step) -> StepEntry:
         way=in_words(proposal.way.value),
         fixes=proposal.fixes,
         cost=proposal.cost.monthly,
-        positions=tuple(position(p.title, p.monthly) for p in proposal.cost.positions),
+        positions=tuple(position(p.title, p.monthly, p.once) for p in proposal.cost.positions),
         unpriced=tuple(dict.fromkeys(plain(title) for title in proposal.cost.unpriced)),
         risk=definition.risk,
         interrupts=definition.interrupts,
         waits_for=step.waits_for,
+        leads_to=definition.leads_to,
         level_after=after(step.level_after),
         score_after=tenths(step.score_after),
         undo=definition.undo,
@@ -736,8 +739,10 @@ def _step(number: int, step: Step) -> StepEntry:
     )
 
 
-def position(title: str, monthly: Decimal | None) -> Position:
-    """A line of a step's bill; `monthly` is None where it depends on usage."""
+def position(title: str, monthly: Decimal | None, once: Decimal | None = None) -> Position:
+    """A line of a step's bill; without both prices it depends on usage."""
+    if once is not None:
+        return Position(plain(title), f"{dollars(once)} once", once=True)
     return Position(plain(title), "depends on usage" if monthly is None else dollars(monthly))
 
 

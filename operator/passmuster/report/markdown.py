@@ -170,7 +170,9 @@ def _step(step: StepEntry) -> Iterator[str]:
     yield f"{step.number}. **{_text(step.title)}**, {dollars(step.cost)} a month, risk {step.risk}"
     lines = [("fixes", codes(step.fixes)), ("where", f"{step.where}, {step.way}")]
     lines += [("interrupts", step.interrupts), ("waits for", codes(step.waits_for))]
+    lines += [("leads to", codes(step.leads_to))]
     lines += [("blocked", step.blocked), ("after it", f"{step.level_after}, {step.score_after}")]
+    lines += [("costs beside", ", ".join(f"{p.title}: {p.amount}" for p in step.positions if p.once))]
     lines += [("depends on usage", ", ".join(step.unpriced)), ("undo", step.undo)]
     lines += [("makes", codes(step.changes))]
     yield from (f"   - {name}: {_text(value)}" for name, value in lines if value)

@@ -249,19 +249,20 @@ def _reads(check: Check, *, narrow: bool) -> Iterator[str]:
 
 
 def _where(call: Call) -> str:
-    return {Where.GLOBAL: "once for the account", Where.CONTROL: "the partition's control region"}.get(
-        call.scope, "every governed region"
-    )
+    places = {Where.GLOBAL: "once for the account", Where.CONTROL: "the partition's control region"}
+    told = places.get(call.scope, "every governed region")
+    return f"{told}, where {codes([call.each.name])} finds what it is about" if call.gated and call.each else told
 
 
 def _age(call: Call) -> str:
-    if call.freshness is not None:
-        told = span(call.freshness)
-    elif call.each is not None:
-        told = f"{span(call.max_age or DEFAULT_MAX_AGE)}, or when what it belongs to changed"
-    else:
-        told = "the policy's interval"
-    return f"{told}; AWS charges ${call.billed:.2f} for a request" if call.billed else told
+    least = span(call.freshness) if call.freshness is not None else "the policy's interval"
+    if call.gated:
+        return f"{least}, or when there is something new"
+    if call.each is None or call.by_age_alone:
+        return f"{least}; AWS charges ${call.billed:.2f} for a request" if call.billed else least
+    most = span(call.max_age or DEFAULT_MAX_AGE)
+    told = f"{least} to {most}" if call.freshness is not None else most
+    return f"{told}, or when what it belongs to changed"
 
 
 # -- fixing ------------------------------------------------------------------------------------------------------------
@@ -330,7 +331,7 @@ def _costs(definition: Definition) -> str:
         elif item.quantity is None or price.dollars is None:
             parts.append(f"{price.title}, by usage")
         else:
-            each = f", for each of {' and '.join(item.times)}" if item.times else ""
+            each = f", for each of {' and '.join(item.times)}" if item.times else ", once" if item.once else ""
             parts.append(f"{item.quantity:g} x {price.title} at ${price.dollars.normalize():f} a {price.unit}{each}")
     return "; ".join(parts) or "nothing"
 

@@ -17,7 +17,7 @@ from passmuster.remediation import adoption, desired, template
 from passmuster.remediation import catalogue as remediations
 from passmuster.remediation.adoption import ADOPTABLE
 from passmuster.remediation.definition import Definition, Operation, Target
-from passmuster.remediation.pricing import prices
+from passmuster.remediation.pricing import PRICED_IN, Price, prices
 from passmuster.report.pages import folder_of
 from passmuster.report.phrasing import counted, listed, span
 from passmuster.report.writing import fenced, guide, sections, table
@@ -198,14 +198,27 @@ def _costs(one: Definition) -> Iterator[str]:
     rows = []
     for item in one.cost:
         price = known[item.key]
-        dollars = "not published by the unit" if price.dollars is None else f"${price.dollars.normalize():f}"
-        quantity = "by usage" if item.quantity is None else f"{item.quantity:g}"
+        if item.quantity is not None:
+            quantity = f"{item.quantity:g}{', once' if item.once else ''}"
+        else:
+            quantity = "by usage" if price.dollars is None else f"by usage (`{one.name}/{item.key}`)"
         by = f", for each of {listed(item.times)}" if item.times else ""
         unless = f", unless {item.unless} is given" if item.unless else ""
-        rows.append((price.title, f"{quantity}{by}{unless}", f"{dollars} a {price.unit}", price.source, price.as_of))
+        rows.append((price.title, f"{quantity}{by}{unless}", _price(price), price.source, price.as_of))
     yield from table(("position", "how many a month", "price", "source", "as of"), rows)
     yield ""
     yield "The plan shows the sum for your region; what depends on usage is named there and never counted as nothing."
+    if any(known[item.key].dollars is not None and not known[item.key].everywhere for item in one.cost):
+        yield f"Where the price of your region is not known, it takes that of {PRICED_IN} and says so."
+
+
+def _price(price: Price) -> str:
+    """A price with the regions where it is known to be another."""
+    if price.dollars is None:
+        return f"no single price, by {price.unit}"
+    other = [f"${dollars.normalize():f} in {region}" for region, dollars in sorted(price.by_region.items())]
+    where = "" if price.everywhere or not price.dollars else f" in {PRICED_IN}"
+    return ", ".join([f"${price.dollars.normalize():f} a {price.unit}{where}", *other])
 
 
 # -- how long, and back ------------------------------------------------------------------------------------------------
@@ -223,7 +236,7 @@ def _takes(one: Definition) -> Iterator[str]:
 def _undo(one: Definition) -> Iterator[str]:
     yield f"{one.undo[:1].upper()}{one.undo[1:].rstrip('.')}."
     if one.retains:
-        yield f"It leaves {listed(one.retains)} behind, which hold data."
+        yield f"It leaves {listed(one.retains)} behind, which {'hold' if len(one.retains) > 1 else 'holds'} data."
     if one.way is not Way.GUIDE:
         yield f"`passmuster approve --undo` of the Remediation of `{one.name}` has the operator do it."
 

@@ -142,6 +142,7 @@ def _step(number: int, step: Mapping[str, Any]) -> StepEntry:
         risk=step.get("risk") or "",
         interrupts=step.get("interrupts") or "nothing",
         waits_for=tuple(step.get("waitsFor") or ()),
+        leads_to=tuple(step.get("leadsTo") or ()),
         level_after=content.after(step.get("levelAfter") or NO_LEVEL),
         score_after=tenths(step.get("scoreAfter")),
         undo=step.get("undo") or "",
@@ -151,5 +152,5 @@ def _step(number: int, step: Mapping[str, Any]) -> StepEntry:
 
 
 def _position(one: Mapping[str, Any]) -> Position:
-    monthly = one.get("monthly")
-    return content.position(one["title"], None if monthly is None else Decimal(str(monthly)))
+    monthly, once = (None if one.get(key) is None else Decimal(str(one[key])) for key in ("monthly", "once"))
+    return content.position(one["title"], monthly, once)
