@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from botocore.awsrequest import AWSRequest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from loopback import Asked, Said, loopback, mistake, said
@@ -367,3 +368,41 @@ def test_nothing_of_an_answer_is_logged_at_the_level_the_operator_runs_at(caplog
         read(Pages(said({"clusterArns": [canary]})))
     assert canary not in caplog.text
     assert PRINCIPAL.secret_key not in caplog.text
+
+
+# where a request goes -------------------------------------------------------------------------------------------------
+
+
+def test_an_endpoint_of_the_environment_is_asked_by_its_own_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    body = b"<r><BlockPublicAcls>true</BlockPublicAcls></r>"
+    ring = KeyRing()
+    ring.prove(PRINCIPAL.access_key, ACCOUNT)
+    with loopback(lambda _: Said(body, content_type="application/xml")) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        told = Clients(ring)
+        with acting_as(PRINCIPAL, ACCOUNT):
+            answer = told.client("s3control", "eu-central-1").get_public_access_block(AccountId=ACCOUNT)
+        told.close()
+    assert answer["ResponseMetadata"]["HTTPStatusCode"] == 200
+
+
+NAMES_OF_AWS = (
+    "s3-control.eu-central-1.amazonaws.com",
+    "s3-control-fips.us-gov-west-1.amazonaws.com",
+    "s3-control.dualstack.eu-west-1.amazonaws.com",
+    "control.vpce-1a2b.s3.eu-west-1.vpce.amazonaws.com",
+)
+
+
+@pytest.mark.parametrize(
+    ("asked", "sent"),
+    [
+        ("http://123456789012.127.0.0.1:5000/x", "http://127.0.0.1:5000/x"),
+        ("https://123456789012.aws.example.com/x", "https://aws.example.com/x"),
+        *((f"https://123456789012.{name}/x", f"https://123456789012.{name}/x") for name in NAMES_OF_AWS),
+    ],
+)
+def test_the_account_stays_in_front_of_the_names_that_aws_gives(asked: str, sent: str) -> None:
+    request = AWSRequest("GET", asked)
+    clients.stay_at_the_endpoint(request)
+    assert request.url == sent

@@ -77,8 +77,7 @@ class Clients:
         events = self._session.get_component("event_emitter")
         events.register("before-send.*.*", Guard(ring))
         events.register("before-parse.*.*", refuse_cut_body)
-        if endpoint_url is not None:
-            events.register("before-sign.s3-control", stay_at_the_endpoint)
+        events.register("before-sign.s3-control", stay_at_the_endpoint)
         for event, handler in (handlers or {}).items():
             events.register(event, handler)
         self._config = Config(
@@ -174,9 +173,9 @@ def parse_time(value: Any) -> datetime:
 def stay_at_the_endpoint(request: Any, **_: Any) -> None:
     """The handler of botocore's `before-sign` for S3 Control, which puts the account in front of the host.
 
-    At an endpoint that the operator was told to use nobody answers under such a name.
+    At an endpoint that somebody named, by the option or in the AWS configuration, nobody answers under such a name.
     """
-    request.url = re.sub(r"^(https?://)\d{12}\.", r"\1", request.url)
+    request.url = re.sub(r"^(https?://)\d{12}\.(?!s3-control[.-]|control\.vpce-)", r"\1", request.url)
 
 
 def refuse_cut_body(operation_model: Any, response_dict: dict[str, Any], **_: Any) -> None:
