@@ -292,6 +292,7 @@ def test_an_interruption_while_the_commands_are_loaded_is_no_traceback(tmp_path:
     """The process interrupts itself at the moment in which the engine begins to be imported."""
     (tmp_path / "interrupted.py").write_text(
         "import os, signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background a shell lets it be ignored\n"
         "class Interrupt:\n"
         "    def find_spec(self, name, path=None, target=None):\n"
         "        if name == 'passmuster.api.manifest':\n"
