@@ -258,6 +258,22 @@ def test_a_kubeconfig_that_cannot_be_read_is_a_sentence(content: bytes | None, s
 
 
 @pytest.mark.apiserver
+@pytest.mark.parametrize(
+    ("state", "said"), [("Undone", "kubectl delete rem shop-cloudtrail"), ("Superseded", "is proposed when")]
+)
+@pytest.mark.parametrize("command", ["approve", "apply"])
+def test_what_is_over_is_not_approved(
+    server: ApiServer, change: Manifest, run: Run, state: str, said: str, command: str
+) -> None:
+    write(server, change, state)
+    ran = run(command)
+    assert isinstance(ran.exception, PassmusterError)
+    assert "so an approval does nothing" in str(ran.exception)
+    assert said in str(ran.exception)
+    assert approvals(server, change) == []
+
+
+@pytest.mark.apiserver
 def test_what_people_do_is_not_approved(server: ApiServer, control_plane: ControlPlane, change: Manifest) -> None:
     by_hand = remediation(change["metadata"]["namespace"], "shop-on-call", way="Guide")
     answer = server.create(by_hand, user=OPERATOR)

@@ -11,7 +11,7 @@ from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
 from passmuster.api.approval import Action, Approval, Signature
-from passmuster.api.remediation import Remediation, Way
+from passmuster.api.remediation import Remediation, State, Way
 from passmuster.api.resource import GROUP, VERSION, Definition
 from passmuster.assess.grants import Granted
 from passmuster.kube.connection import MERGE
@@ -19,6 +19,13 @@ from passmuster.model.errors import Unavailable, UserError
 
 _BY_HAND = frozenset({Way.GUIDE, Way.PATCH})
 """What people carry out: there is nothing to approve."""
+
+_OVER = {
+    State.UNDONE: "{name} was undone, so an approval does nothing: to have it proposed again, delete it "
+    "(kubectl delete rem {name} -n {namespace})",
+    State.SUPERSEDED: "{name} is not needed now, so an approval does nothing: it is proposed when its check fails",
+}
+"""States from which no approval leads on, and what does."""
 
 
 def approve(api: Any, namespace: str, name: str, *, undo: bool = False) -> Approval:
@@ -32,6 +39,8 @@ def approve(api: Any, namespace: str, name: str, *, undo: bool = False) -> Appro
                 f"{name} is done by people, so there is nothing to approve: its spec.instructions say how "
                 f"(kubectl get rem {name} -n {namespace} -o yaml), and the next inspection sees it"
             )
+        if action is Action.APPLY and remediation.status.state in _OVER:
+            raise UserError(_OVER[remediation.status.state].format(name=name, namespace=namespace))
         entry = Approval(by=whoami(api), action=action, digest=remediation.spec.intent.digest)
         kept = [a for a in remediation.spec.approvals if (a.by, a.action) != (entry.by, entry.action)]
         _write(api, body, Remediation.definition, (*kept, entry))
