@@ -30,6 +30,8 @@ from passmuster.aws.stacks import ChangeSet, Import, Intent, Stack, Stacks
 from passmuster.model.errors import ChangeFailed
 from passmuster.sandbox.simulated_aws import DEFAULT_ACCOUNT, DEFAULT_REGION, SimulatedAWS
 
+pytestmark = pytest.mark.slow
+
 SECONDS = 60.0
 KEPT = {"DeletionPolicy": "Retain", "UpdateReplacePolicy": "Retain"}
 NAMED = ("CAPABILITY_NAMED_IAM",)

@@ -25,6 +25,8 @@ from passmuster.aws.transport import BotoTransport
 from passmuster.inventory.call import THIS_ACCOUNT, Call
 from passmuster.model.errors import WrongCredentials
 
+pytestmark = pytest.mark.slow
+
 ACCOUNTS = [f"{n:012d}" for n in range(100_000_000_001, 100_000_000_201)]
 ALICE, BOB = ACCOUNTS[:2]
 SIGNED_BY = re.compile(r"Credential=([^/]+)/")

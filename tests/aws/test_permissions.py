@@ -43,6 +43,8 @@ from passmuster.model.verdict import Reason
 from passmuster.sandbox.simulated_aws import DEFAULT_ACCOUNT, SimulatedAWS
 from replay import ACCOUNT, NOW, REGION, collect
 
+pytestmark = pytest.mark.slow
+
 CALLS = distinct_calls(load())
 ACTIONS = all_actions(CALLS)
 WRITING = ("Create", "Delete", "Put", "Update", "Modify", "Start", "Stop", "Set", "Enable", "Disable", "Attach", "Tag")

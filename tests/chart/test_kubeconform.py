@@ -19,7 +19,7 @@ import yaml
 from chart.rendering import MATRIX, ROOT, template
 from kubeconform import OURS, Kubeconform
 
-pytestmark = pytest.mark.kubeconform
+pytestmark = [pytest.mark.kubeconform, pytest.mark.slow]
 
 RELEASES = ("1.32", "1.34", "1.36", "1.37")
 UNJUDGED = {

@@ -46,6 +46,7 @@ def statements(template: Any, role: str) -> list[dict[str, Any]]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -18,6 +18,8 @@ from passmuster.observability.queries import faults
 from passmuster.observability.rules import prometheus_rule, rule_file
 from passmuster.sandbox.prometheus_binaries import PrometheusBinaries
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "charts" / "passmuster" / "rules" / "passmuster.rules.yaml"
 SCRAPED = ("pod", "instance", "job", "namespace", "container", "endpoint")

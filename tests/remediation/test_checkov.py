@@ -22,7 +22,7 @@ from passmuster.cli.main import app
 from passmuster.remediation.catalogue import load
 from passmuster.remediation.template import parsed
 
-pytestmark = pytest.mark.checkov
+pytestmark = [pytest.mark.checkov, pytest.mark.slow]
 
 EXCEPTIONS = yaml.safe_load(Path(__file__).with_name("checkov_exceptions.yaml").read_text(encoding="utf-8"))
 ROLES = ("bootstrap", "role", "--remediation", "--owner-stacks", "--evidence", "acme-evidence/readiness")
