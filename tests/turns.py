@@ -197,14 +197,16 @@ class World:
         return request.operation == "PutObject" and "s3" in evidence
 
     def _bound(self) -> bool:
-        """Whether the operator may change nothing: no approval is there, nothing that was begun when there was one, and
-        no phase is in mode Apply.
+        """Whether the operator may change nothing: no approval is there, nothing that was begun when there was one, no
+        phase is in mode Apply, and no policy ends that takes its stacks along.
         """
         bodies = self.cluster.list(REMEDIATIONS)
         approved = any(body["spec"].get("approvals") for body in bodies)
         begun = any((body.get("status") or {}).get(member) for body in bodies for member in ("changeSet", "steps"))
         by_itself = "Apply" in str(self.policy.get("spec", {}).get("remediation", {}))
-        return not (approved or begun or by_itself)
+        ends = "deletionTimestamp" in self.policy.get("metadata", {})
+        takes_along = ends and self.policy["spec"].get("deletionPolicy") == "Delete"
+        return not (approved or begun or by_itself or takes_along)
 
     def look(self) -> None:
         """A turn in which everything is inspected again."""

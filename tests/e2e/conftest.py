@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import pytest
 import yaml
 
-from apiserver import ApiServer, install
+from apiserver import Answer, ApiServer, install
 from passmuster.api.conditions import problems
 from passmuster.sandbox.accounts import review
 from passmuster.sandbox.control_plane import OPERATOR, ControlPlane
@@ -79,12 +79,15 @@ class World:
         """One object; empty if it is not there."""
         path = f"/namespaces/{namespace}" if plural != "awsaccounts" else ""
         answer = self.server.call("GET", f"/apis/passmuster.io/v1alpha1{path}/{plural}/{name}")
+        assert answer.ok or answer.status == 404, answer.message
         return dict(answer.body) if answer.ok else {}
 
     def list(self, plural: str, namespace: str = "shop") -> list[dict[str, Any]]:
-        """All objects of a kind in a namespace."""
-        answer = self.server.call("GET", f"/apis/passmuster.io/v1alpha1/namespaces/{namespace}/{plural}")
-        return list(answer.body["items"])
+        """All objects of a kind in a namespace, or in all of them with "" and of a kind that has none."""
+        path = f"/namespaces/{namespace}" if namespace else ""
+        answer = self.server.call("GET", f"/apis/passmuster.io/v1alpha1{path}/{plural}")
+        assert answer.ok, answer.message
+        return [{"apiVersion": answer.body["apiVersion"], "kind": KINDS[plural], **one} for one in answer.body["items"]]
 
     def until(self, what: str, read: Callable[[], Any], good: Callable[[Any], Any], seconds: float = PATIENCE) -> Any:
         """Reads until it is good; fails with what was read last and the operator's log."""
@@ -192,13 +195,23 @@ def installed(control_plane: ControlPlane, aws: SimulatedAWS, account: Account) 
 
 
 def _clear(world: World) -> None:
-    """Nothing of ours is in the namespace, nor the account; no operator runs."""
-    for plural in ("readinesswaivers", "readinessattestations", *OWNED):
-        for body in world.list(plural):
+    """Nothing of ours is there, whoever made it, and nobody leads: other tests leave objects on the API server, and
+    an operator that is killed its lease.
+    """
+    for plural in KINDS:
+        for body in world.list(plural, namespace=""):
             if body["metadata"].get("finalizers"):
-                world.server.patch(body, {"metadata": {"finalizers": None}})
-            world.server.delete(body)
-    world.server.call("DELETE", "/apis/passmuster.io/v1alpha1/awsaccounts/shop-production")
+                _demand_done(world.server.patch(body, {"metadata": {"finalizers": None}}))
+            _demand_done(world.server.delete(body))
+        assert world.list(plural, namespace="") == []
+    _demand_done(
+        world.server.call("DELETE", "/apis/coordination.k8s.io/v1/namespaces/passmuster-system/leases/passmuster")
+    )
+
+
+def _demand_done(answer: Answer) -> None:
+    """It is as asked, or the object is gone already."""
+    assert answer.ok or answer.status == 404, answer.message
 
 
 def manifests() -> list[dict[str, Any]]:

@@ -88,8 +88,10 @@ def _asked(turn: Received) -> bool:
 
 
 def test_a_turn_says_what_brought_it(traced: World, collector: Receiver) -> None:
-    seen = {turn.attributes["passmuster.trigger"] for turn in collector.named("turn")}
-    assert {"ReadinessPolicy", "Remediation", "due", "request"} <= seen
+    """`due` are the looks at the change that was under way, `request` is what was asked for before."""
+    assert traced.server.patch(traced.policy, {"spec": {"interval": "2h"}}).ok
+    expected = {"ReadinessPolicy", "Remediation", "due", "request"}
+    collector.until(lambda it: expected <= {turn.attributes["passmuster.trigger"] for turn in it.named("turn")})
 
 
 def test_the_steps_of_a_remediation_are_spans_with_the_calls_that_it_made(traced: World, collector: Receiver) -> None:

@@ -367,15 +367,16 @@ def _faults(kind: str, condition: Mapping[str, Any], generation: int) -> Iterato
     yield from _not_a_sentence(condition.get("message"))
 
 
-def _begins_well(message: str) -> bool:
+def begins_well(message: str) -> bool:
     """With a capital letter, a number, or a name that is written as it is: `arn:…`, `spec.level:`."""
-    return message[0].isupper() or message[0].isdigit() or ":" in message.partition(" ")[0]
+    first = message[:1]
+    return first.isupper() or first.isdigit() or ":" in message.partition(" ")[0]
 
 
 def _not_a_sentence(message: object) -> Iterator[str]:
     if not isinstance(message, str) or not message.strip():
         yield "the message is empty"
-    elif message != message.strip() or "\n" in message or not _begins_well(message):
+    elif message != message.strip() or "\n" in message or not begins_well(message):
         yield f"the message is not one sentence that begins with a capital letter or a number: {message!r}"
     elif " " not in message:
         yield f"the message is a word, not a sentence: {message!r}"

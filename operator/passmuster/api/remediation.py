@@ -347,5 +347,5 @@ class Remediation(CustomResource):
 
 def has_own_stack(body: Mapping[str, Any]) -> bool:
     """Whether a stack of ours is there or was about to be made, by a Remediation as the API server returned it."""
-    stack = (body.get("status") or {}).get("stack") or {"status": "DELETE_COMPLETE"}
-    return body["spec"]["way"] in OWN_STACKS and stack.get("status") != "DELETE_COMPLETE"
+    stack = (body.get("status") or {}).get("stack") or {}
+    return body["spec"]["way"] in OWN_STACKS and bool(stack) and stack.get("status") != "DELETE_COMPLETE"

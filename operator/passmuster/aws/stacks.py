@@ -128,19 +128,18 @@ class Stacks:
         answer = self._read("DescribeStacks", absent="does not exist", StackName=name)
         if answer is None or not answer["Stacks"]:
             return None
-        found = answer["Stacks"][0]
-        parameters = found.get("Parameters", [])
-        return Stack(
-            id=found["StackId"],
-            name=found["StackName"],
-            status=found["StackStatus"],
-            reason=found.get("StackStatusReason", ""),
-            parameters={p["ParameterKey"]: p.get("ParameterValue", "") for p in parameters},
-            tags={t["Key"]: t["Value"] for t in found.get("Tags", [])},
-            capabilities=tuple(found.get("Capabilities", ())),
-            resolved={p["ParameterKey"]: p["ResolvedValue"] for p in parameters if "ResolvedValue" in p},
-            parent=found.get("ParentId", "") or found.get("RootId", ""),
-        )
+        return _stack(answer["Stacks"][0])
+
+    def every(self) -> Iterator[Stack]:
+        """Every stack of the region, whoever made it; none that is deleted."""
+        token: str | None = None
+        while True:
+            more = {"NextToken": token} if token else {}
+            answer = self._read("DescribeStacks", absent="", **more) or {}
+            yield from map(_stack, answer.get("Stacks", ()))
+            token = answer.get("NextToken")
+            if not token:
+                return
 
     def change_set(self, stack: str, name: str) -> ChangeSet | None:
         """The change set of that name; None if there is none."""
@@ -294,6 +293,21 @@ class Stacks:
 
     def _mutate(self, operation: str, harmless: tuple[str, ...] = (), **arguments: Any) -> None:
         self._actor.mutate("cloudformation", operation, WORDS, harmless, **arguments)
+
+
+def _stack(found: Mapping[str, Any]) -> Stack:
+    parameters = found.get("Parameters", [])
+    return Stack(
+        id=found["StackId"],
+        name=found["StackName"],
+        status=found["StackStatus"],
+        reason=found.get("StackStatusReason", ""),
+        parameters={p["ParameterKey"]: p.get("ParameterValue", "") for p in parameters},
+        tags={t["Key"]: t["Value"] for t in found.get("Tags", [])},
+        capabilities=tuple(found.get("Capabilities", ())),
+        resolved={p["ParameterKey"]: p["ResolvedValue"] for p in parameters if "ResolvedValue" in p},
+        parent=found.get("ParentId", "") or found.get("RootId", ""),
+    )
 
 
 def _waits(summary: Mapping[str, Any]) -> bool:

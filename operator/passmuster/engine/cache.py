@@ -45,6 +45,7 @@ class Cache:
 
     def put(self, key: Key, body: Object) -> None:
         """The object as an event or an answer of the API server shows it; older versions are ignored."""
+        # Asked once before the object is packed, which takes long, and once more under the lock.
         at_hand = self._objects.get(key.plural, {}).get(key)
         if at_hand is not None and at_hand.version >= _version(body) > 0:
             return

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from passmuster.api.conditions import begins_well
 from passmuster.api.fields import written
 from passmuster.api.report import MOST_FINDINGS, MOST_GRANTS, MOST_RESOURCES
 from passmuster.api.resource import API_VERSION
@@ -384,7 +385,7 @@ def tenths(number: float | None) -> str:
 
 def sentence(text: str) -> str:
     """A message as a condition holds it: it begins with a capital letter, unless with a name such as an ARN's."""
-    return text if ":" in text.partition(" ")[0] else text[:1].upper() + text[1:]
+    return text if begins_well(text) else text[:1].upper() + text[1:]
 
 
 def _plain(value: Any) -> str:

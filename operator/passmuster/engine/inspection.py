@@ -170,6 +170,12 @@ class Inspector:
                 empty.carried.update(readings)
                 memory.snapshot = Parcel(empty)
 
+    def regions(self, target: Target) -> tuple[str, ...]:
+        """The regions of a target: those it names, or all that its account has enabled. Raises AccountError."""
+        memory = self._memory(target.account_id)
+        with memory.lock:
+            return self._regions(target, memory)
+
     def forget(self, account_id: str) -> None:
         """Nobody asks about the account any more."""
         with self._lock:
@@ -191,7 +197,7 @@ class Inspector:
         memory = self._memory(target.account_id)
         with self._tracer.span("collect", {ACCOUNT_ID: target.account_id}), memory.lock:
             principal = self._identities.principal(target)
-            regions = target.regions or self._regions(target, memory)
+            regions = self._regions(target, memory)
             scope = Scope(
                 account_id=target.account_id,
                 partition=target.partition,
@@ -218,6 +224,8 @@ class Inspector:
             return collection
 
     def _regions(self, target: Target, memory: _Memory) -> tuple[str, ...]:
+        if target.regions:
+            return target.regions
         now = self._clock()
         if memory.regions_at is None or now - memory.regions_at > REGIONS_KNOWN_FOR:
             memory.regions = self._identities.regions(target, self._identities.principal(target))

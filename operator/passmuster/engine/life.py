@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from passmuster.api.conditions import Condition, ConditionReason, ConditionType, conditions_document, set_condition
@@ -46,6 +46,11 @@ _TROUBLE = frozenset({State.BLOCKED, State.ROLLED_BACK, State.FAILED})
 SOON = 2.0
 WAITING = 30.0
 MOST_HISTORY = 50
+
+
+def rarer(waited: timedelta, longest: float) -> float:
+    """Seconds until another look at what was waited for so long: soon at first, then the rarer the longer it takes."""
+    return max(SOON, min(longest, waited.total_seconds() / 4))
 
 
 @dataclass(slots=True)

@@ -31,16 +31,17 @@ from passmuster.assess import grants
 from passmuster.assess.grants import Granted
 from passmuster.assess.plan import Plan, Step, plan
 from passmuster.aws.actor import Actor
-from passmuster.aws.stacks import Stack, Stacks
+from passmuster.aws.stacks import Stacks
 from passmuster.aws.steps import Steps
 from passmuster.checks.judge import calls_of
 from passmuster.engine import documents, granted
 from passmuster.engine.declared import selection
+from passmuster.engine.ending import Ending
 from passmuster.engine.evidence import gathered
 from passmuster.engine.fleet import Figures
 from passmuster.engine.inspection import Outcome, Task
 from passmuster.engine.lapse import lapsed
-from passmuster.engine.life import BEFORE, SOON, UNDER_WAY, WAITING, Situation
+from passmuster.engine.life import BEFORE, UNDER_WAY, Situation
 from passmuster.engine.parcel import Parcel
 from passmuster.engine.ports import (
     ACCOUNTS,
@@ -57,14 +58,13 @@ from passmuster.engine.proposals import Proposals, remediation_figure, steps_of
 from passmuster.engine.remediate import Remediator
 from passmuster.engine.reports import announce, correct_report, report_key, write_report
 from passmuster.engine.services import Services
-from passmuster.engine.statuses import PolicyWriter, Verdict, policy_event, refuse, sum_up, suspend, write_account
+from passmuster.engine.statuses import PolicyWriter, Verdict, refuse, sum_up, suspend, write_account
 from passmuster.engine.tenancy import Governed, govern, remediation_target
-from passmuster.engine.ways import adoption, own_stack
 from passmuster.inventory.call import Call, union
 from passmuster.inventory.operations import ce
 from passmuster.inventory.operations.cloudformation import STACKS
 from passmuster.inventory.operations.tagging import TAGGED
-from passmuster.model.errors import AccountError, ChangeFailed, ChangeRefused, PassmusterError, TenancyError, UserError
+from passmuster.model.errors import AccountError, ChangeRefused, TenancyError, UserError
 from passmuster.model.evidence import Evidence
 from passmuster.model.grant import Grant
 from passmuster.model.report import Report
@@ -129,6 +129,7 @@ class Reconciler:
         self._alerted: dict[str, datetime] = {}
         self._lock = threading.Lock()
         self._remediator = Remediator(services.cluster, services.clock)
+        self._ending = Ending(services, self.labels, self.stacks)
 
     def reconcile(self, key: Key) -> float | None:
         """One turn for a policy. Returns the seconds until the next one; None when nothing is to be done for it.
@@ -147,7 +148,8 @@ class Reconciler:
             self._refuse(body, ConditionReason.INVALID_SPEC, _first_error(error))
             return None
         if policy.metadata.deletion_timestamp is not None:
-            return self._delete(key, policy)
+            self._forget(key)
+            return self._ending.advance(key, policy)
         turn = _Turn(self, key, body, policy)
         return turn.suspended() if policy.spec.suspend else turn.run()
 
@@ -201,6 +203,11 @@ class Reconciler:
         return self._services
 
     @property
+    def ending(self) -> Ending:
+        """What takes a policy's stacks along when it goes."""
+        return self._ending
+
+    @property
     def remediator(self) -> Remediator:
         """What takes remediations further."""
         return self._remediator
@@ -217,71 +224,6 @@ class Reconciler:
         writer.condition(ConditionType.RECONCILING, False, reason, message)
         writer.condition(ConditionType.STALLED, True, reason, message)
         writer.save({})
-
-    def _delete(self, key: Key, policy: ReadinessPolicy) -> float | None:
-        """A policy with deletionPolicy Delete goes only after the stacks made for it."""
-        self._forget(key)
-        if FINALIZER not in policy.metadata.finalizers:
-            return None
-        left = 0.0
-        for entry, account in self._stacks_of(key):
-            remediation = Remediation.read(entry)
-            if policy.spec.deletion_policy is DeletionPolicy.DELETE and account is not None:
-                left = max(left, self._delete_stack(policy, account, remediation))
-        if left:
-            return left
-        kept = [name for name in policy.metadata.finalizers if name != FINALIZER]
-        self._services.cluster.patch(key, {"metadata": {"finalizers": kept}})
-        return None
-
-    def _stacks_of(self, key: Key) -> Iterator[tuple[Object, AWSAccount | None]]:
-        accounts = {}
-        for _, body in self._services.cache.all(ACCOUNTS):
-            account = AWSAccount.read(body)
-            accounts[account.spec.account_id] = account
-        for body in self.own_stacks(key):
-            yield body, accounts.get(body["spec"]["accountId"])
-
-    def own_stacks(self, key: Key) -> list[Object]:
-        """The remediations of a policy whose stack is ours, as the API server has them now.
-
-        What is released for want of them stays for ever, so no watch that lags behind may answer.
-        """
-        there = self._services.cluster.list(REMEDIATIONS, key.namespace)
-        return [body for body in there if body["spec"]["policyRef"]["name"] == key.name and has_own_stack(body)]
-
-    def _delete_stack(self, policy: ReadinessPolicy, account: AWSAccount, remediation: Remediation) -> float:
-        """Seconds until another look while the stack is still there, 0 when nothing is left to be done about it."""
-        stack = remediation.status.stack
-        if account.spec.remediation_role_arn is None or stack is None:
-            return 0.0
-        try:
-            governed = govern(policy, account, self.labels(policy.metadata.namespace or ""))
-            stacks = self.stacks(governed, remediation.spec.region)
-            return self._stack_gone(stacks, stack.id or stack.name, remediation) if stacks is not None else 0.0
-        except TenancyError as refused:
-            self._say_left(policy, stack.name, refused)
-            return 0.0
-        except (AccountError, ChangeFailed, ChangeRefused) as error:
-            self._say_left(policy, stack.name, error)
-            return WAITING
-
-    def _stack_gone(self, stacks: Stacks, name: str, remediation: Remediation) -> float:
-        stack = stacks.stack(name)
-        if stack is None or stack.status == "DELETE_COMPLETE":
-            return 0.0
-        if stack.status == "DELETE_FAILED":
-            why = own_stack.why(stacks, stack)
-            raise ChangeFailed(ConditionReason.STACK_FAILED, f"{why}: delete it by hand, or set deletionPolicy Retain")
-        if not stack.busy and not _made_for(stacks, stack, remediation):
-            return 0.0
-        if not stack.busy:
-            stacks.delete(stack.name, f"passmuster-{remediation.spec.intent.digest[7:17]}-finalize")
-        return SOON
-
-    def _say_left(self, policy: ReadinessPolicy, stack: str, error: PassmusterError) -> None:
-        message = f"The stack {stack} could not be deleted: {error}"
-        policy_event(self._services, policy, str(error.reason), message, warning=True)
 
     def stacks(self, governed: Governed, region: str) -> Stacks | None:
         """CloudFormation in a region as the account's remediation role; None without one."""
@@ -809,22 +751,18 @@ class _Turn:
         wanted = governed.policy.spec.deletion_policy is DeletionPolicy.DELETE
         if wanted and any(has_own_stack(body) for _, body in self.services.cache.owned(REMEDIATIONS, self.key)):
             self._hold_stacks()
-        elif FINALIZER in finalizers and not (wanted and self.reconciler.own_stacks(self.key)):
+        elif FINALIZER in finalizers and not (wanted and self._has_stacks()):
             self._finalize([name for name in finalizers if name != FINALIZER])
+
+    def _has_stacks(self) -> bool:
+        ending = self.reconciler.ending
+        return bool(ending.noted(self.key)) or ending.unnoted(self.policy)
 
     def _finalize(self, finalizers: Sequence[str]) -> None:
         patched = self.services.cluster.patch(self.key, {"metadata": {"finalizers": finalizers}})
         if patched is None:
             raise Conflict(f"{self.key} is gone")
         self.policy = ReadinessPolicy.read(patched)
-
-
-def _made_for(stacks: Stacks, stack: Stack, remediation: Remediation) -> bool:
-    """Whether a stack at rest is this remediation's. One in review has neither tags nor a template, but change sets."""
-    if stack.status == "REVIEW_IN_PROGRESS":
-        prepared = remediation.status.change_set
-        return prepared is not None and stacks.change_set(stack.name, prepared.name) is not None
-    return adoption.made_for(stacks, stack) == remediation.metadata.name[-128:]
 
 
 def _told(remediation: Object) -> Attributes:

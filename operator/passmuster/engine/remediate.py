@@ -27,13 +27,13 @@ from passmuster.assess.plan import Step
 from passmuster.aws.stacks import Stacks
 from passmuster.engine.life import (
     BEFORE,
-    SOON,
     UNDER_WAY,
     WAITING,
     Life,
     Situation,
     StackStuck,
     failing,
+    rarer,
     standing,
 )
 from passmuster.engine.ports import Cluster, Object
@@ -53,6 +53,9 @@ _ALWAYS_APPROVED = frozenset({Way.OWNER_STACK, Way.API_STEP})
 """Ways that need an approval in every mode."""
 
 ROLE_GONE = "The account has no remediation role any more"
+RAREST_LOOK = 300.0
+"""Seconds at most between two looks at whether the checks of a change pass."""
+
 BILLED_AFTER = timedelta(seconds=10)
 """When a change is proved by what AWS bills: that is read once, so not before AWS tells of the change."""
 
@@ -398,7 +401,7 @@ class _Steps:
         deadline = self._object.status.settles_until
         late = deadline is not None and now > deadline
         names = ", ".join(sorted({n.check for n in waiting}))
-        again = min(300.0, max(SOON, (now - entered).total_seconds() / 4))
+        again = rarer(now - entered, RAREST_LOOK)
         if waiting and late:
             raise ChangeFailed(
                 ConditionReason.STILL_FAILING, f"The change is made, but past its deadline these do not pass: {names}"

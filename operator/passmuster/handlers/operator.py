@@ -301,14 +301,19 @@ class Operator:
             self._fleet.drop_remediation(key)
         elif key.plural == POLICIES:
             self._fleet.drop_policy(key)
-            self.queue.forget(key)
+            self._forget(key)
             for account in self.cache.keys(ACCOUNTS):
                 self.queue.add(account)
             for plural in GRANTED:
                 for orphan, _ in self.cache.owned(plural, key):
                     self.queue.add(orphan)
         elif key.plural in GRANTED:
-            self.queue.forget(key)
+            self._forget(key)
+
+    def _forget(self, key: Key) -> None:
+        """No turn of the key is asked for any more."""
+        self.queue.forget(key)
+        self._triggers.pop(key, None)
 
     def _concerned(self, key: Key, body: Object) -> list[Key]:
         if key.plural == POLICIES:

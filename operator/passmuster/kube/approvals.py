@@ -11,14 +11,12 @@ from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
 from passmuster.api.approval import Action, Approval, Signature
-from passmuster.api.remediation import Remediation, State, Way
+from passmuster.api.remediation import Remediation, State
 from passmuster.api.resource import GROUP, VERSION, Definition
 from passmuster.assess.grants import Granted
 from passmuster.kube.connection import MERGE
 from passmuster.model.errors import Unavailable, UserError
-
-_BY_HAND = frozenset({Way.GUIDE, Way.PATCH})
-"""What people carry out: there is nothing to approve."""
+from passmuster.remediation.rendering import EXECUTABLE
 
 _OVER = {
     State.UNDONE: "{name} was undone, so an approval does nothing: to have it proposed again, delete it "
@@ -34,7 +32,7 @@ def approve(api: Any, namespace: str, name: str, *, undo: bool = False) -> Appro
     with _asked_of(namespace, name, Remediation.definition):
         body = _read(api, namespace, Remediation.definition, name)
         remediation = Remediation.read(body)
-        if remediation.spec.way in _BY_HAND:
+        if remediation.spec.way not in EXECUTABLE:
             raise UserError(
                 f"{name} is done by people, so there is nothing to approve: its spec.instructions say how "
                 f"(kubectl get rem {name} -n {namespace} -o yaml), and the next inspection sees it"

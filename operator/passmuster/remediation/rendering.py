@@ -47,6 +47,9 @@ CheckParameters = Mapping[str, Mapping[str, Value]]
 EXECUTABLE = frozenset({Way.ADDITIVE_STACK, Way.OWNER_STACK, Way.ADOPTION, Way.API_STEP})
 """The ways that the operator carries out; proposals of the others are shown and never executed."""
 
+STACK_PREFIX = "passmuster-"
+"""How the names of stacks of ours begin, and how the remediation role knows them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Owner:
@@ -212,7 +215,7 @@ class _Work:
         standing = self._standing(region, key)
         values, blocked = self._values(finding, standing)
         known = {**standing, **values}
-        change = self._change(region, known, f"passmuster-{standing['policy'][:60]}-{definition.name}-{key}")
+        change = self._change(region, known, f"{STACK_PREFIX}{standing['policy'][:60]}-{definition.name}-{key}")
         tags = {str(k): str(v) for k, v in sorted((self.inputs.get("tags") or {}).items())}
         texts = {name: said(value) for name, value in values.items()}
         price = cost(definition.cost, region, texts, expected_usage(definition, self.inputs))

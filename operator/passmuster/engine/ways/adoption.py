@@ -13,7 +13,7 @@ from typing import Any
 
 from passmuster.api.conditions import ConditionReason
 from passmuster.api.fields import written
-from passmuster.api.remediation import State
+from passmuster.api.remediation import Remediation, State
 from passmuster.aws.stacks import MADE_AS, MADE_FOR, ChangeSet, Import, Intent, Stack, Stacks
 from passmuster.engine.life import SOON, Life, StackStuck
 from passmuster.engine.ways import own_stack, recording
@@ -243,9 +243,17 @@ class Adoption:
         return own_stack.resolved(self.life, self.stacks)
 
 
-def made_for(stacks: Stacks, stack: Stack) -> str:
-    """The name of the remediation that a stack was made for, by its tags or by its template; "" for another's."""
+def tags_of(stacks: Stacks, stack: Stack) -> Mapping[str, str]:
+    """What says for whom a stack was made: its tags, or what the template of an adoption notes in place of them."""
     if MADE_FOR in stack.tags:
-        return stack.tags[MADE_FOR]
-    note = adoption.note_in(document_of(stacks.template(stack.id)))
-    return str(note.get("Tags", {}).get(MADE_FOR, ""))
+        return stack.tags
+    noted: Mapping[str, str] = adoption.note_in(document_of(stacks.template(stack.id))).get("Tags", {})
+    return noted
+
+
+def is_made_for(stacks: Stacks, stack: Stack, remediation: Remediation) -> bool:
+    """Whether a stack at rest is a remediation's. One in review has neither tags nor a template, but change sets."""
+    if stack.status == "REVIEW_IN_PROGRESS":
+        prepared = remediation.status.change_set
+        return prepared is not None and stacks.change_set(stack.name, prepared.name) is not None
+    return tags_of(stacks, stack).get(MADE_FOR) == remediation.metadata.name[-128:]

@@ -17,7 +17,7 @@ from passmuster.api.fields import written
 from passmuster.api.remediation import State
 from passmuster.aws.stacks import Stacks
 from passmuster.aws.steps import Steps
-from passmuster.engine.life import SOON, WAITING, Life
+from passmuster.engine.life import WAITING, Life, rarer
 from passmuster.engine.ways import recording
 from passmuster.engine.ways.course import LastLook
 from passmuster.engine.ways.resource import demand_free
@@ -111,8 +111,8 @@ class ApiSteps:
         return self._pace(since)
 
     def _pace(self, since: datetime) -> float:
-        """Seconds until the next look at a value that was asked for then: soon, and the longer it takes the rarer."""
-        return max(SOON, min(LONGEST, (self.life.clock() - since).total_seconds() / 4))
+        """Seconds until the next look at a value that was asked for then."""
+        return rarer(self.life.clock() - since, LONGEST)
 
     def _changed_meanwhile(self, step: ApiStep, value: Any) -> float | None:
         life = self.life

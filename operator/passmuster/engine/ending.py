@@ -1,0 +1,179 @@
+"""The end of a policy: with `deletionPolicy: Delete`, what was made for it in AWS goes first. Called by the reconciler.
+
+The Remediations name most of it. They may be gone before the policy is: a foreground deletion takes what belongs to an
+object first, and people delete what they no longer want to see. So AWS is asked too, for stacks whose tags say that
+they were made for this policy of this cluster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from passmuster.api.account import AWSAccount
+from passmuster.api.conditions import ConditionReason
+from passmuster.api.policy import DeletionPolicy, ReadinessPolicy
+from passmuster.api.remediation import Remediation, has_own_stack
+from passmuster.api.resource import FINALIZER
+from passmuster.aws.stacks import MADE_AS, OWNED_BY_CLUSTER, OWNED_BY_POLICY, Stack, Stacks
+from passmuster.engine.declared import selection
+from passmuster.engine.life import SOON, WAITING
+from passmuster.engine.ports import ACCOUNTS, REMEDIATIONS, Key, Object
+from passmuster.engine.services import Services
+from passmuster.engine.statuses import policy_event
+from passmuster.engine.tenancy import Governed, govern
+from passmuster.engine.ways import adoption, own_stack
+from passmuster.model.errors import AccountError, ChangeFailed, ChangeRefused, PassmusterError, TenancyError
+from passmuster.remediation.rendering import STACK_PREFIX
+
+Labels = Callable[[str], Mapping[str, str]]
+"""The labels of a namespace."""
+
+StacksOf = Callable[[Governed, str], Stacks | None]
+"""CloudFormation in a region as the account's remediation role; None without one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """The end of any policy. Nothing is decided from the watch's cache: what is released by mistake stays for ever."""
+
+    services: Services
+    labels: Labels
+    stacks_of: StacksOf
+
+    def advance(self, key: Key, policy: ReadinessPolicy) -> float | None:
+        """Deletes what is left and lets the policy go when nothing is; the seconds until another look, else None."""
+        if FINALIZER not in policy.metadata.finalizers:
+            return None
+        if policy.spec.deletion_policy is DeletionPolicy.DELETE:
+            accounts = self._accounts()
+            left = self._end_noted(key, policy, accounts) or self._end_unnoted(policy, accounts)
+            if left:
+                return left
+        kept = [name for name in policy.metadata.finalizers if name != FINALIZER]
+        self.services.cluster.patch(key, {"metadata": {"finalizers": kept}})
+        return None
+
+    def noted(self, key: Key) -> list[Object]:
+        """The remediations of a policy whose stack is ours, as the API server has them now."""
+        there = self.services.cluster.list(REMEDIATIONS, key.namespace)
+        return [body for body in there if body["spec"]["policyRef"]["name"] == key.name and has_own_stack(body)]
+
+    def unnoted(self, policy: ReadinessPolicy) -> bool:
+        """Whether AWS holds stacks of the policy, or may: where it cannot be asked, nothing is released."""
+        try:
+            return any(any(_made(stacks, policy, self._uid)) for stacks in self._places(policy, self._accounts()))
+        except (AccountError, ChangeFailed):
+            return True
+
+    def _accounts(self) -> list[AWSAccount]:
+        return [AWSAccount.read(body) for body in self.services.cluster.list(ACCOUNTS)]
+
+    @property
+    def _uid(self) -> str:
+        return self.services.cluster.uid()
+
+    def _end_noted(self, key: Key, policy: ReadinessPolicy, accounts: list[AWSAccount]) -> float:
+        """Seconds until another look, 0 when nothing is left that a Remediation names."""
+        left = 0.0
+        for body in self.noted(key):
+            remediation = Remediation.read(body)
+            account = _account_of(remediation, policy, accounts)
+            stack = remediation.status.stack
+            if stack is not None:
+                left = max(left, self._end_one(policy, account, remediation, stack.id or stack.name))
+        return left
+
+    def _end_one(
+        self, policy: ReadinessPolicy, account: AWSAccount | None, remediation: Remediation, name: str
+    ) -> float:
+        try:
+            stacks = self._reach(policy, account, remediation)
+            stack = stacks.stack(name)
+            if stack is None or not (stack.busy or adoption.is_made_for(stacks, stack, remediation)):
+                return 0.0
+            return _end(stacks, stack, remediation.spec.intent.digest)
+        except TenancyError as refused:
+            self._say_left(policy, f"The stack {name}", refused)
+            return 0.0
+        except (AccountError, ChangeFailed, ChangeRefused) as error:
+            self._say_left(policy, f"The stack {name}", error)
+            return WAITING
+
+    def _reach(self, policy: ReadinessPolicy, account: AWSAccount | None, remediation: Remediation) -> Stacks:
+        """CloudFormation where a stack is. Raises TenancyError where nothing of ours may act any more."""
+        spec = remediation.spec
+        if account is None:
+            message = f"there is no AWSAccount for {spec.account_id} any more"
+            raise TenancyError(ConditionReason.ACCOUNT_NOT_FOUND, message)
+        stacks = self.stacks_of(self._govern(policy, account), spec.region)
+        if stacks is None:
+            message = f"the AWSAccount {account.metadata.name} has no remediationRoleArn any more"
+            raise TenancyError(ConditionReason.REMEDIATION_ROLE_MISSING, message)
+        return stacks
+
+    def _govern(self, policy: ReadinessPolicy, account: AWSAccount) -> Governed:
+        return govern(policy, account, self.labels(policy.metadata.namespace or ""))
+
+    def _end_unnoted(self, policy: ReadinessPolicy, accounts: list[AWSAccount]) -> float:
+        """Seconds until another look, 0 when AWS holds nothing of the policy where it governs."""
+        left = 0.0
+        try:
+            for stacks in self._places(policy, accounts):
+                for stack, tags in _made(stacks, policy, self._uid):
+                    left = max(left, _end(stacks, stack, tags.get(MADE_AS, "")))
+        except (AccountError, ChangeFailed, ChangeRefused) as error:
+            self._say_left(policy, "What was made for the policy", error)
+            return WAITING
+        return left
+
+    def _places(self, policy: ReadinessPolicy, accounts: list[AWSAccount]) -> Iterator[Stacks]:
+        """Every region of every account in which the policy may have made something, and may still act."""
+        for account in accounts:
+            if account.spec.remediation_role_arn is None or not _uses(policy, account):
+                continue
+            try:
+                governed = self._govern(policy, account)
+            except TenancyError:
+                continue
+            for region in sorted({*self.services.inspector.regions(governed.target), governed.target.control_region}):
+                stacks = self.stacks_of(governed, region)
+                if stacks is not None:
+                    yield stacks
+
+    def _say_left(self, policy: ReadinessPolicy, what: str, error: PassmusterError) -> None:
+        message = f"{what} could not be deleted: {error}"
+        policy_event(self.services, policy, str(error.reason), message, warning=True)
+
+
+def _made(stacks: Stacks, policy: ReadinessPolicy, cluster: str) -> Iterator[tuple[Stack, Mapping[str, str]]]:
+    """The stacks of one region that were made for a policy, with the tags that say so."""
+    for stack in stacks.every():
+        if stack.name.startswith(STACK_PREFIX) and stack.status not in ("REVIEW_IN_PROGRESS", "DELETE_COMPLETE"):
+            tags = adoption.tags_of(stacks, stack)
+            if (tags.get(OWNED_BY_POLICY), tags.get(OWNED_BY_CLUSTER)) == (policy.metadata.uid, cluster):
+                yield stack, tags
+
+
+def _end(stacks: Stacks, stack: Stack, digest: str) -> float:
+    """Deletes a stack of ours that is at rest. Seconds until another look, 0 when it is gone already."""
+    if stack.status == "DELETE_COMPLETE":
+        return 0.0
+    if stack.status == "DELETE_FAILED":
+        why = own_stack.why(stacks, stack)
+        raise ChangeFailed(ConditionReason.STACK_FAILED, f"{why}: delete it by hand, or set deletionPolicy Retain")
+    if not stack.busy:
+        stacks.delete(stack.name, f"passmuster-{digest[7:17]}-finalize")
+    return SOON
+
+
+def _account_of(remediation: Remediation, policy: ReadinessPolicy, accounts: list[AWSAccount]) -> AWSAccount | None:
+    """Through which AWSAccount a stack is reached: several may speak of one account; the policy's own comes first."""
+    speaking = (account for account in accounts if account.spec.account_id == remediation.spec.account_id)
+    return min(speaking, key=lambda one: (not _uses(policy, one), one.spec.remediation_role_arn is None), default=None)
+
+
+def _uses(policy: ReadinessPolicy, account: AWSAccount) -> bool:
+    """Whether the policy names or selects the account."""
+    labelled = {"metadata": {"name": account.metadata.name, "labels": account.metadata.labels}}
+    return selection(policy.spec.body())(labelled)
