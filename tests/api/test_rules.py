@@ -175,6 +175,31 @@ CASES = [
     # remediation
     Case("an input", of_policy, {"remediation": {"inputs": {"domain": "shop.example.com"}}}),
     Case(
+        "an input that does not look like it",
+        of_policy,
+        {"remediation": {"inputs": {"domain": "https://shop.example.com"}}},
+        "spec.remediation.inputs.domain",
+        "should match",
+        "'https://shop.example.com' does not look like what it is for: The public name of the workload, for example "
+        "shop.example.com.",
+    ),
+    Case(
+        "an input that is empty",
+        of_policy,
+        {"remediation": {"inputs": {"healthPath": ""}}},
+        "spec.remediation.inputs.healthPath",
+        "should match",
+        "'' does not look like what it is for: The path that answers whether the workload is healthy, for example",
+    ),
+    Case(
+        "an input below its least",
+        of_policy,
+        {"remediation": {"inputs": {"monthlyBudget": 0}}},
+        "spec.remediation.inputs.monthlyBudget",
+        "should be greater than or equal to 1",
+        "0 is less than 1",
+    ),
+    Case(
         "an input that is none",
         of_policy,
         {"remediation": {"inputs": {"domian": "shop.example.com"}}},

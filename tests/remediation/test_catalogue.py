@@ -23,6 +23,7 @@ from cases import cases_of
 from passmuster.api.remediation import Way
 from passmuster.checks.catalogue import load as load_checks
 from passmuster.model.finding import Finding
+from passmuster.model.parameter import Kind
 from passmuster.model.verdict import Fix, Phase, Status
 from passmuster.remediation import template
 from passmuster.remediation.adoption import ADOPTABLE, described, refusal
@@ -85,6 +86,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out / "installed"
 
 
+@pytest.mark.slow
 def test_a_wheel_has_the_same_remediations_as_the_checkout(wheel: Path) -> None:
     program = (
         "import json, passmuster; from passmuster.remediation.catalogue import load; "
@@ -265,6 +267,22 @@ def test_its_inputs_are_declared_and_used(one: Definition) -> None:
         assert re.fullmatch(r"[A-Z].+\.", given.description)
 
 
+def test_an_input_says_what_it_looks_like_as_the_templates_that_take_it_do() -> None:
+    """So that what a template would refuse is refused by the API server, before anybody approves it."""
+    for given in load().inputs():
+        if given.kind is Kind.STRING:
+            assert re.fullmatch(r"\^.+\$", given.pattern)
+        else:
+            assert given.kind is Kind.STRING_MAP or given.minimum is not None
+    for one in (one for one in load() if one.template):
+        shapes = template.parsed(one.template).get("Parameters", {})
+        for name, filling in one.parameters.items():
+            taken = [given for given in one.inputs if filling.sources == (f"inputs.{given.name}",)]
+            if taken and "AllowedPattern" in shapes[name]:
+                wider = (one.name, name) == ("canary", "Path")  # whose default is /, where no path is given
+                assert wider or shapes[name]["AllowedPattern"] == taken[0].pattern, (one.name, name)
+
+
 @pytest.mark.parametrize("one", STACKS)
 def test_every_parameter_of_its_template_is_filled_or_has_a_default(one: Definition) -> None:
     declared = template.declared(one.template)
@@ -326,6 +344,7 @@ def filled(filling: Filling, facts: Mapping[str, str]) -> bool:
 # the template ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_every_template_is_clean_for_cfn_lint_in_three_regions() -> None:
     linter = Path(sys.executable).with_name("cfn-lint")
     paths = [str(path) for path in sorted(FOLDER.glob("*/*/template.yaml"))]

@@ -77,6 +77,8 @@ def properties_of(parameters: tuple[Parameter, ...]) -> JSONSchema:
 
 def _shape(parameter: Parameter) -> JSONSchema:
     text: JSONSchema = {"type": "string", "maxLength": parameter.max_length}
+    if parameter.pattern:
+        text["pattern"] = parameter.pattern
     texts: JSONSchema = {
         "type": "array",
         "items": {"type": "string", "enum": list(parameter.choices)} if parameter.choices else text,
@@ -175,6 +177,8 @@ def _text(parameter: Parameter, value: Any) -> Iterator[Fault]:
         yield Fault((), f"{_shown(value)} is not a text: put it in quotes")
     elif len(value) > parameter.max_length:
         yield Fault((), f"the text has {len(value)} characters, at most {parameter.max_length} are allowed")
+    elif parameter.pattern and not re.fullmatch(parameter.pattern, value):
+        yield Fault((), f"{_shown(value)} does not look like what it is for: {described(parameter)}")
     elif parameter.expression:
         yield from _expression(value)
 

@@ -49,8 +49,9 @@ class Parameter:
     """One parameter of one check.
 
     `default` is what holds when neither policy nor account says anything; `choices` lists a choice from the loosest
-    to the strictest; `minimum` and `maximum` bound numbers; `max_length` bounds strings, and
-    `expression` says that they are regular expressions. Of quantities `choices` are the names that may have one.
+    to the strictest; `minimum` and `maximum` bound numbers; `max_length` bounds strings, `pattern` is what they look
+    like from ^ to $ ("" anything), and `expression` says that they are regular expressions. Of quantities `choices` are
+    the names that may have one.
 
     Of a list whose direction is `MORE`: with `empty_is_all` an empty one asks for everything, and with `prefixes` an
     entry that ends with * asks for whatever begins like it.
@@ -66,6 +67,7 @@ class Parameter:
     maximum: int | None = None
     max_items: int = 50
     max_length: int = 256
+    pattern: str = ""
     expression: bool = False
     empty_is_all: bool = False
     prefixes: bool = False

@@ -21,6 +21,7 @@ from passmuster.remediation import admission, adoption, ownership
 from passmuster.remediation.definition import OF_PORTS, USAGE, Definition, InvalidRemediation
 from passmuster.remediation.pricing import prices
 from passmuster.remediation.reading import parse
+from passmuster.remediation.template import FAST
 
 STANDING_INPUTS = (
     Parameter(
@@ -76,12 +77,12 @@ class Remediations:
         return {service: frozenset(names) for service, names in found.items()}
 
     def inputs(self) -> tuple[Parameter, ...]:
-        """Every input that some remediation asks for, each once, by name; they must agree on its shape."""
+        """Every input that some remediation asks for, each once, by name; they must agree on it."""
         found: dict[str, Parameter] = {}
         for member in self:
             for given in member.inputs:
-                if found.setdefault(given.name, given).kind is not given.kind:
-                    raise InvalidRemediation(f"the input {given.name} has two kinds")
+                if found.setdefault(given.name, given) != given:
+                    raise InvalidRemediation(f"the input {given.name} is declared in two ways")
         return tuple(sorted((*found.values(), *STANDING_INPUTS, *self._usage()), key=lambda p: p.name))
 
     def _usage(self) -> tuple[Parameter, ...]:
@@ -136,7 +137,7 @@ def _folder(entry: Traversable, where: str) -> Definition:
     if "remediation.yaml" not in texts:
         raise InvalidRemediation(f"{where}: the folder has no remediation.yaml")
     try:
-        document = yaml.safe_load(texts.pop("remediation.yaml"))
+        document = yaml.load(texts.pop("remediation.yaml"), Loader=FAST)
     except yaml.YAMLError as error:
         raise InvalidRemediation(f"{where}: remediation.yaml: it is no YAML: {error}") from error
     return parse(document, texts.pop("template.yaml", ""), where, dict(sorted(texts.items())))

@@ -18,6 +18,7 @@ import yaml
 
 from passmuster.model.account import partition_of
 from passmuster.remediation.definition import InvalidRemediation, LineItem
+from passmuster.remediation.template import FAST
 
 PRICED_IN = "us-east-1"
 """The region whose price a row has in the first place."""
@@ -86,7 +87,7 @@ class Cost:
 @lru_cache(maxsize=1)
 def prices() -> Mapping[str, Price]:
     """The price list of this installation, by key."""
-    document = yaml.safe_load((files(__package__) / "prices.yaml").read_text())
+    document = yaml.load((files(__package__) / "prices.yaml").read_text(encoding="utf-8"), Loader=FAST)
     return {
         row["key"]: Price(
             key=row["key"],

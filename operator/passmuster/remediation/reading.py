@@ -250,7 +250,7 @@ class _Folder:
         return Hcl(str(spec["resource"]), str(spec["arguments"]).rstrip())
 
     def _input(self, name: str, spec: Any) -> Parameter:
-        self._demand_keys(spec, {"description"}, {"kind", "maxLength"}, f"inputs.{name}")
+        self._demand_keys(spec, {"description"}, {"kind", "maxLength", "minimum", "pattern"}, f"inputs.{name}")
         return Parameter(
             name=name,
             kind=self._at(f"inputs.{name}.kind", lambda: Kind(spec.get("kind", "string"))),
@@ -258,6 +258,8 @@ class _Folder:
             stricter=Stricter.SAME,
             description=spec["description"],
             max_length=spec.get("maxLength", 253),
+            minimum=spec.get("minimum"),
+            pattern=str(spec.get("pattern", "")),
         )
 
     def _filling(self, name: str, spec: Any) -> Filling:
