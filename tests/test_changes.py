@@ -3,7 +3,7 @@
 ::
 
     engine.remediate > engine.ways > aws.stacks, aws.steps > aws.actor.Actor.mutate > the gate > AWS
-    engine.reconcile (a policy that goes) ---^
+    engine.ending (a policy that goes) ------^
 
 There is no other way: the rest of the program sends declared reads, assumes roles and writes reports.
 """
@@ -11,11 +11,11 @@ There is no other way: the rest of the program sends declared reads, assumes rol
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache
 
-from test_layers import TREES
+from test_layers import trees
 
-PRODUCT = {name: tree for name, tree in TREES.items() if not name.startswith("sandbox/")}
 SENDERS = {
     "aws/actor.py": "remediations",
     "aws/evidence_bucket.py": "full reports, by a role of their own",
@@ -26,6 +26,12 @@ SENDERS = {
 
 CHANGING = {"create_change_set", "execute", "delete_change_set", "delete"}
 """The methods of `aws.stacks.Stacks` that change something."""
+
+
+@cache
+def product() -> Mapping[str, ast.Module]:
+    """Every module but the sandbox's, by its path."""
+    return {name: tree for name, tree in trees().items() if not name.startswith("sandbox/")}
 
 
 def _calls(tree: ast.AST) -> Iterator[ast.Call]:
@@ -44,7 +50,7 @@ def _where(*methods: tuple[str, str]) -> set[str]:
     wanted = set(methods)
     return {
         name
-        for name, tree in PRODUCT.items()
+        for name, tree in product().items()
         for call in _calls(tree)
         if {_named(call), ("", _named(call)[1])} & wanted
     }
@@ -58,7 +64,7 @@ def test_few_modules_hold_a_client_of_aws() -> None:
 
 def test_what_changes_an_account_goes_through_one_method_which_asks_its_gate_first() -> None:
     assert _where(("", "mutate")) == {"aws/stacks.py", "aws/steps.py"}
-    (actor,) = (n for n in PRODUCT["aws/actor.py"].body if isinstance(n, ast.ClassDef) and n.name == "Actor")
+    (actor,) = (n for n in product()["aws/actor.py"].body if isinstance(n, ast.ClassDef) and n.name == "Actor")
     (mutate,) = (n for n in actor.body if isinstance(n, ast.FunctionDef) and n.name == "mutate")
     first = next(statement for statement in mutate.body if not _is_text(statement))
     assert ast.unparse(first) == "self.gate()"
@@ -69,12 +75,12 @@ def _is_text(statement: ast.stmt) -> bool:
 
 
 def test_an_actor_is_made_in_one_place_with_the_remediation_role_and_the_lease_as_its_gate() -> None:
-    made = {name: call for name, tree in PRODUCT.items() for call in _calls(tree) if _named(call) == ("", "Actor")}
+    made = {name: call for name, tree in product().items() for call in _calls(tree) if _named(call) == ("", "Actor")}
     assert set(made) == {"engine/reconcile.py"}
     assert [ast.unparse(argument) for argument in made["engine/reconcile.py"].args][4] == "gate"
     (function,) = (
         node
-        for node in ast.walk(PRODUCT["engine/reconcile.py"])
+        for node in ast.walk(product()["engine/reconcile.py"])
         if isinstance(node, ast.FunctionDef) and node.name == "_actor"
     )
     assert ast.unparse(function.body[0]) == "target = remediation_target(governed)"
@@ -89,10 +95,10 @@ def test_an_actor_is_made_in_one_place_with_the_remediation_role_and_the_lease_a
 def test_only_the_ways_change_stacks_and_a_policy_that_goes_deletes_its_own() -> None:
     calling = _where(*((owner, method) for owner in ("stacks", "_stacks") for method in CHANGING))
     ways = {name for name in calling if name.startswith("engine/ways/")}
-    assert calling - ways == {"engine/reconcile.py"}
+    assert calling - ways == {"engine/ending.py"}
     deleting = [
         _named(call)[1]
-        for call in _calls(PRODUCT["engine/reconcile.py"])
+        for call in _calls(product()["engine/ending.py"])
         if _named(call)[0] in ("stacks", "_stacks") and _named(call)[1] in CHANGING
     ]
     assert deleting == ["delete"]
@@ -103,12 +109,12 @@ def test_only_the_state_machine_carries_a_way_out() -> None:
     """It alone counts approvals, windows, costs and turns; what asks a way to do something stands in it."""
     imported = {
         name
-        for name, tree in PRODUCT.items()
+        for name, tree in product().items()
         for node in ast.walk(tree)
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("passmuster.engine.ways")
     }
     assert {name for name in imported if not name.startswith("engine/ways/")} == {
-        "engine/reconcile.py",
+        "engine/ending.py",
         "engine/remediate.py",
     }
     made = {one: _where(("", one)) for one in ("Additive", "Adoption", "ApiSteps", "OwnerStack")}

@@ -6,17 +6,22 @@ import ast
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "operator" / "passmuster"
-MODULES = sorted(PACKAGE.rglob("*.py"))
-TREES = {str(path.relative_to(PACKAGE)): ast.parse(path.read_text()) for path in MODULES}
-TESTS = {str(path.relative_to(ROOT)): ast.parse(path.read_text()) for path in sorted((ROOT / "tests").rglob("*.py"))}
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "base", "common", "core", "manager", "managers", "misc"}
 BROAD = {"handlers/operator.py"}
 """Where everything may be caught: the outermost loops, which must outlive a defect and log it."""
+
+
+@cache
+def trees(root: Path = PACKAGE) -> Mapping[str, ast.Module]:
+    """Every module below a folder as Python reads it, by its path from there."""
+    return {str(path.relative_to(root)): ast.parse(path.read_text()) for path in sorted(root.rglob("*.py"))}
 
 
 def test_the_layers_hold() -> None:
@@ -49,23 +54,25 @@ def test_every_dependency_says_why_it_is_there() -> None:
 
 
 def test_every_module_says_why_it_exists() -> None:
-    docstrings = {name: ast.get_docstring(tree) or "" for name, tree in TREES.items()}
+    docstrings = {name: ast.get_docstring(tree) or "" for name, tree in trees().items()}
     assert [name for name, text in docstrings.items() if len(text.split()) < 2] == []
 
 
 def test_no_module_has_a_name_that_says_nothing() -> None:
-    parts = {name: {part.removesuffix(".py") for part in Path(name).parts} for name in TREES}
+    parts = {name: {part.removesuffix(".py") for part in Path(name).parts} for name in trees()}
     assert [name for name, found in parts.items() if found & FORBIDDEN_NAMES] == []
 
 
 def test_nothing_is_left_for_later_in_a_comment() -> None:
-    assert [str(path) for path in MODULES if re.search(r"\b(TODO|FIXME|XXX|HACK)\b", path.read_text())] == []
+    assert [
+        str(path) for path in sorted(PACKAGE.rglob("*.py")) if re.search(r"\b(TODO|FIXME|XXX|HACK)\b", path.read_text())
+    ] == []
 
 
 def test_only_the_outermost_loops_catch_everything() -> None:
     handlers = {
         name: [node for node in ast.walk(tree) if isinstance(node, ast.ExceptHandler) and _catches_everything(node)]
-        for name, tree in TREES.items()
+        for name, tree in trees().items()
     }
     assert {name for name, found in handlers.items() if found} == BROAD
 
@@ -82,13 +89,15 @@ def test_nothing_runs_at_import_that_talks_to_anybody() -> None:
     talking = re.compile(r"\b(boto3\.client|Session\(|Thread\(|os\.environ\[|getenv\(|subprocess\.)")
     passive = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.If)
     texts = {
-        name: [ast.unparse(one) for one in tree.body if not isinstance(one, passive)] for name, tree in TREES.items()
+        name: [ast.unparse(one) for one in tree.body if not isinstance(one, passive)] for name, tree in trees().items()
     }
     assert [name for name, lines in texts.items() if any(talking.search(line) for line in lines)] == []
 
 
 def test_no_test_patches_our_own_code() -> None:
-    assert [name for name, tree in TESTS.items() if any(_patches(node) for node in ast.walk(tree))] == []
+    assert [
+        name for name, tree in trees(ROOT / "tests").items() if any(_patches(node) for node in ast.walk(tree))
+    ] == []
 
 
 def _patches(node: ast.AST) -> bool:
@@ -103,7 +112,7 @@ def _patches(node: ast.AST) -> bool:
 def test_tests_are_named_as_sentences() -> None:
     functions = [
         node.name
-        for tree in TESTS.values()
+        for tree in trees(ROOT / "tests").values()
         for node in ast.walk(tree)
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
     ]

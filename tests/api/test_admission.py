@@ -68,7 +68,7 @@ def approved(server: ApiServer, proposed: Manifest) -> Manifest:
     return proposed
 
 
-pytestmark = pytest.mark.apiserver
+pytestmark = [pytest.mark.apiserver, pytest.mark.slow]
 
 
 # creating

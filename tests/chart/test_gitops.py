@@ -19,6 +19,8 @@ from chart.rendering import CHART, HOME, ROOT, run, template
 from passmuster.api.fields import NEVER_OBSERVED
 from passmuster.sandbox import binaries
 
+pytestmark = pytest.mark.slow
+
 GITOPS = ROOT / "examples" / "gitops"
 HEALTH = yaml.safe_load((GITOPS / "argocd" / "argocd-cm.yaml").read_text(encoding="utf-8"))["data"]
 PREFIX = "resource.customizations.health.passmuster.io_"

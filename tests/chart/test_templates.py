@@ -16,7 +16,7 @@ from chart.rendering import CHART, HOME, IMAGE, LAST_EDITOR_API, MATRIX, ROOT, R
 from passmuster.api import admission, rbac
 from passmuster.handlers.tracing import tracer_of
 
-pytestmark = pytest.mark.helm
+pytestmark = [pytest.mark.helm, pytest.mark.slow]
 
 SCHEMA = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
 VALUES = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))

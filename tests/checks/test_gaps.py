@@ -130,6 +130,7 @@ def test_a_check_of_the_bill_is_unknown_while_nobody_knows_who_pays_it(check: Ch
     assert "organizations:DescribeOrganization" in findings[0].message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("check", CHECKS)
 def test_what_is_taken_away_turns_no_verdict(check: Check) -> None:
     """Of every case: each operation, each request, and all operations but one."""

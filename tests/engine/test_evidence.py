@@ -22,6 +22,8 @@ from passmuster.sandbox.accounts import review
 from passmuster.sandbox.simulated_aws import DEFAULT_ACCOUNT, DEFAULT_REGION, SimulatedAWS
 from turns import ACCOUNT, POLICY, REPORT, ROOT, Clock, World, build, condition, empty_account, objects
 
+pytestmark = pytest.mark.slow
+
 ARCHIVE = "333333333333"
 BUCKET, PREFIX = "evidence-of-all", "readiness/shop"
 PUT_ONLY = {

@@ -27,6 +27,8 @@ from passmuster.model.errors import UserError
 from passmuster.model.trace import OFF, OUTCOME, Tracer
 from passmuster.sandbox.simulated_aws import DEFAULT_ACCOUNT, DEFAULT_REGION, SimulatedAWS
 
+pytestmark = pytest.mark.slow
+
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 HEADERS = "OTEL_EXPORTER_OTLP_HEADERS"
 SOMEWHERE = {ENDPOINT: "http://127.0.0.1:9"}

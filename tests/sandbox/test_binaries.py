@@ -26,6 +26,8 @@ Serve = Callable[[bytes], str]
 GO = """\
 #!{python} -S
 import os, pathlib, sys
+
+pytestmark = pytest.mark.slow
 if sys.argv[1] == "version":
     print("go version {version} linux/amd64")
     sys.exit()

@@ -16,6 +16,8 @@ from botocore.exceptions import ClientError
 from passmuster.sandbox.emulation.stacks import catalogue
 from passmuster.sandbox.simulated_aws import SimulatedAWS
 
+pytestmark = pytest.mark.slow
+
 TRUST = {
     "Version": "2012-10-17",
     "Statement": [{"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}],
