@@ -265,6 +265,13 @@ CASES = [
         "",
         "is not a time zone, for example Europe/Berlin",
     ),
+    Case(
+        "a window in a zone that there is not",
+        of_policy,
+        {"remediation": {"windows": [{**WINDOW, "timeZone": "Europe/Berln"}]}},
+        "spec.remediation.windows[0].timeZone",
+        "there is no such time zone: use an IANA name such as Europe/Berlin",
+    ),
     Case("recovery", of_policy, {"recovery": {"rto": "4h", "rpo": "0s", "secondaryRegion": "eu-west-1"}}),
     # scope
     Case("a scope", of_policy, {"scope": {"tags": [{"key": "Environment", "values": ["production"]}]}}),

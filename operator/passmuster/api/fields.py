@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
     AfterValidator,
@@ -213,11 +214,28 @@ Sha256 = Annotated[
     Field(max_length=64, json_schema_extra={"pattern": _SHA256}),
     _shaped(_SHA256, "is not a SHA-256 digest: 64 hexadecimal digits, as sha256sum prints them"),
 ]
+
+
+def _is_zone(name: str) -> bool:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return True
+
+
 TimeZone = Annotated[
     str,
     Field(max_length=64, json_schema_extra={"pattern": _TIME_ZONE}),
     _shaped(_TIME_ZONE, "is not a time zone, for example Europe/Berlin"),
+    Constraint(
+        rule="timestamp('2026-01-01T00:00:00Z').getHours(self) >= 0",
+        message="there is no such time zone: use an IANA name such as Europe/Berlin",
+        holds=_is_zone,
+    ),
 ]
+"""Of a zone that does not exist the API server cannot tell the hour, and refuses it with the message."""
+
 Id = Annotated[
     str,
     Field(max_length=63, json_schema_extra={"pattern": _ID}),
