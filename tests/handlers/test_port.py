@@ -93,6 +93,13 @@ def test_any_other_page_is_not_found_and_says_what_there_is(served: Served, path
     assert "/healthz" in body
 
 
+def test_a_head_is_the_answer_without_its_body(served: Served) -> None:
+    for path in ("/healthz", "/metrics", "/nowhere"):
+        status, _, headers = served.ask("GET", path)
+        told, body, its = served.ask("HEAD", path)
+        assert (told, body, its["Content-Length"]) == (status, "", headers["Content-Length"])
+
+
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH"])
 def test_other_methods_are_refused(served: Served, method: str) -> None:
     assert served.ask(method, "/alerts", EMPTY)[0] == 501

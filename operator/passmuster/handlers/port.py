@@ -85,6 +85,9 @@ def _handler(
             else:
                 self._say(404, "there are /healthz, /readyz, /metrics and POST /alerts")
 
+        def do_HEAD(self) -> None:
+            self.do_GET()
+
         def do_POST(self) -> None:
             if self.path.partition("?")[0] != "/alerts" or alerts is None:
                 self._say(404, "alerts are taken at /alerts, where the operator was given --alerts-token-file")
@@ -111,7 +114,8 @@ def _handler(
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(body)
+            if self.command != "HEAD":
+                self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
             """Requests are counted, not logged."""
