@@ -12,10 +12,10 @@ from passmuster.engine.ports import REMEDIATIONS, Key
 POLICY = Key("readinesspolicies", "shop", "shop")
 
 
-def remediation(version: int, uid: str) -> dict[str, Any]:
-    """A Remediation of the policy, as a watch shows it."""
+def remediation(version: int, uid: str, policy: str = "shop") -> dict[str, Any]:
+    """A Remediation of a policy, as a watch shows it."""
     metadata = {"namespace": "shop", "name": "trail", "uid": uid, "resourceVersion": str(version)}
-    return {"metadata": metadata, "spec": {"policyRef": {"name": "shop"}}}
+    return {"metadata": metadata, "spec": {"policyRef": {"name": policy}}}
 
 
 KEY = Key.of(REMEDIATIONS, remediation(1, "first"))
@@ -38,3 +38,14 @@ def test_an_object_that_is_gone_is_forgotten(last: dict[str, Any] | None) -> Non
     assert cache.drop(KEY, last)
     assert cache.get(KEY) is None
     assert cache.owned(REMEDIATIONS, POLICY) == []
+
+
+def test_an_object_made_again_for_another_policy_is_of_that_policy_alone() -> None:
+    """A stream that was cut shows the new object and never the end of the old one."""
+    cache, pay = Cache(), Key("readinesspolicies", "shop", "pay")
+    cache.put(KEY, remediation(4, "first"))
+    cache.put(KEY, remediation(9, "second", policy="pay"))
+    assert cache.owned(REMEDIATIONS, POLICY) == []
+    assert [key for key, _ in cache.owned(REMEDIATIONS, pay)] == [KEY]
+    assert cache.drop(KEY)
+    assert cache.owned(REMEDIATIONS, POLICY) == cache.owned(REMEDIATIONS, pay) == []

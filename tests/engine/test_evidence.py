@@ -121,6 +121,19 @@ def test_the_full_report_is_kept_with_its_digest_by_a_role_that_may_do_nothing_e
     assert _is_kept(world)["reason"] == "EvidenceKept"
 
 
+def test_a_store_that_was_moved_has_the_report_at_once(world: World, aws: SimulatedAWS) -> None:
+    world.turn()
+    world.account_spec(evidence={"s3": _store(prefix=f"{PREFIX}/moved")})
+    aws.faults.add("denied", service="s3", operation="PutObject")
+    world.turn()
+    assert _is_kept(world)["reason"] == "EvidenceStoreDenied"
+    assert _kept(world) == {}
+    aws.faults.clear()
+    world.look()
+    assert _kept(world)["uri"].startswith(f"s3://{BUCKET}/{PREFIX}/moved/")
+    assert len(_keys(aws)) == 4
+
+
 def test_what_is_kept_is_the_whole_report_and_reads_back(world: World, aws: SimulatedAWS) -> None:
     world.turn()
     body, _ = _object(aws, _keys(aws)[1])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -201,6 +201,24 @@ def test_a_partial_inspection_is_not_forgotten_by_a_restart(world: World) -> Non
     world.restart()
     world.turn()
     assert condition(world.policy, "Inspected") == before
+
+
+def test_a_clock_that_was_set_back_stops_no_inspection(world: World) -> None:
+    world.clock.ahead = timedelta(days=2)
+    world.look()
+    world.clock.ahead = timedelta(0)
+    world.aws.requests.clear()
+    due = world.turn()
+    assert "DescribeTrails" in _asked(world)
+    assert due is not None
+    assert due <= 3600 * 1.05
+    world.restart()
+    world.clock.ahead = -timedelta(days=2)
+    world.turn()
+    assert condition(world.policy, "Ready")["status"] == "True"
+    assert (world.cluster.get(REPORT) or {})["status"]["inspection"]["startedAt"] < (
+        datetime.now(UTC) - timedelta(days=1)
+    ).isoformat()
 
 
 # the rules of the account

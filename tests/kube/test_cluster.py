@@ -258,6 +258,17 @@ def test_a_message_of_any_length_is_an_event(cluster: KubeCluster, server: ApiSe
     assert len(event["message"]) == 1024
 
 
+def test_an_event_in_a_namespace_that_is_going_is_let_be(cluster: KubeCluster, server: ApiServer, policy: Key) -> None:
+    """Nothing is made there any more: a policy that waits for its event would hold the namespace for ever."""
+    body = cluster.get(policy) or {}
+    assert server.call("DELETE", f"/api/v1/namespaces/{policy.namespace}").ok
+    assert "deletionTimestamp" in (cluster.get(Key(NAMESPACES, "", policy.namespace)) or {})["metadata"]
+    cluster.event(body, kind="ReadinessPolicy", reason="StackFailed", message="It stays", warning=True)
+    assert _events(server, policy.namespace) == []
+    with pytest.raises(ClusterUnreachable, match="403"):
+        cluster.create(REMEDIATIONS, apiserver.remediation(policy.namespace, "trail"))
+
+
 # the guard of approvals
 
 

@@ -94,6 +94,7 @@ class ConditionReason(StrEnum):
     # the platform team's rules
     ACCOUNT_NOT_FOUND = "AccountNotFound", "no AWSAccount has the name in accountRef", Who.TEAM
     NO_ACCOUNT_SELECTED = "NoAccountSelected", "accountSelector matches no AWSAccount", Who.TEAM
+    ACCOUNT_NOT_UNIQUE = "AccountNotUnique", "accountSelector matches several AWSAccounts of one account", Who.TEAM
     NAMESPACE_NOT_ALLOWED = "NamespaceNotAllowed", "the AWSAccount does not admit this namespace", Who.PLATFORM
     MODE_NOT_ALLOWED = "ModeNotAllowed", "the policy asks for a mode beyond the account's allowedModes", Who.PLATFORM
     REGION_NOT_ALLOWED = "RegionNotAllowed", "the policy names a region that the account does not list", Who.TEAM
@@ -226,7 +227,7 @@ class ConditionReason(StrEnum):
     NOT_YET_ISSUED = "NotYetIssued", "the attestation is issued at a time that has not come", Who.TEAM
     NOT_ACCEPTED = "NotAccepted", "the check does not exist, or takes no attestation of that length", Who.TEAM
     POLICY_NOT_FOUND = "PolicyNotFound", "no ReadinessPolicy of the namespace has the name in policyRef", Who.TEAM
-    NOT_GOVERNED = "NotGoverned", "the policy does not govern the account in accountRef", Who.TEAM
+    NOT_GOVERNED = "NotGoverned", "the policy does not govern the account that the object is about", Who.TEAM
     APPROVALS_UNGUARDED = "ApprovalsUnguarded", "the admission policy of approvals is missing or altered", Who.CLUSTER
 
     # scope

@@ -46,6 +46,8 @@ DEFAULT_ATTEMPTS = 3
 DEFAULT_MAX_AGE = timedelta(hours=24)
 FRESHNESS_SLACK = 0.9
 """An inspection that starts a little early still reads again."""
+CLOCKS_DIFFER = timedelta(minutes=5)
+"""What lies further in the future was noted before a clock was set back, and its age cannot be told."""
 
 
 class Observer(Protocol):
@@ -413,7 +415,7 @@ class _Run:
         if self._previous is None:
             return None
         reading = self._previous.known(call, request)
-        if reading is None or reading.gap is not None:
+        if reading is None or reading.gap is not None or reading.observed_at - self._now > CLOCKS_DIFFER:
             return None
         if call.billed:
             changed_at = self._scope.outdated.get(call.name)

@@ -13,6 +13,7 @@ from passmuster.inventory.call import Call
 from passmuster.inventory.operations.organizations import ORGANIZATION, is_member
 from passmuster.inventory.permissions import actions
 from passmuster.inventory.snapshot import Gap, Incomplete, Snapshot, Unread, View
+from passmuster.model.errors import PayerNotFound
 from passmuster.model.evidence import Evidence
 from passmuster.model.finding import Finding, not_applicable, unknown
 from passmuster.model.parameter import Parameters
@@ -98,6 +99,8 @@ def _unknown(subject: Incomplete) -> Finding:
 
 def explain(gap: Gap) -> str:
     """One sentence about a gap that says what would close it."""
+    if gap.code == PayerNotFound.reason:
+        return gap.message
     match gap.reason:
         case Reason.DENIED:
             return f"{gap.call.name} was denied ({gap.code}): the role needs {' and '.join(actions(gap.call))}"

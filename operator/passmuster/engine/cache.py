@@ -22,6 +22,7 @@ LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 class _Kept:
     version: int
     body: Object | Parcel[Object]
+    owner: tuple[str, str, str] | None
 
     @classmethod
     def of(cls, key: Key, body: Object) -> _Kept:
@@ -29,7 +30,7 @@ class _Kept:
         if metadata.get("annotations"):
             metadata["annotations"] = kept_annotations(metadata)
         slim = {**body, "metadata": metadata}
-        return cls(_version(body), Parcel(slim) if key.plural == REPORTS else slim)
+        return cls(_version(body), Parcel(slim) if key.plural == REPORTS else slim, _owner(key, body))
 
     def open(self) -> Object:
         return self.body.open() if isinstance(self.body, Parcel) else self.body
@@ -55,8 +56,10 @@ class Cache:
             before = known.get(key)
             if before is None or kept.version >= before.version:
                 known[key] = kept
-                for owner in _owner(key, body):
-                    self._owned.setdefault(owner, set()).add(key)
+                if before is not None:
+                    self._disown(key, before)  # by a cut stream: it may be another one of that name, of another policy
+                if kept.owner is not None:
+                    self._owned.setdefault(kept.owner, set()).add(key)
 
     def drop(self, key: Key, last: Object | None = None) -> bool:
         """The object is gone, whose last version this was.
@@ -68,11 +71,15 @@ class Cache:
             if kept is not None and last is not None and kept.version > _version(last) > 0:
                 return False
             self._objects.get(key.plural, {}).pop(key, None)
-            for owner in _owner(key, kept.open()) if kept is not None else ():
-                self._owned[owner].discard(key)
-                if not self._owned[owner]:
-                    del self._owned[owner]
+            if kept is not None:
+                self._disown(key, kept)
         return True
+
+    def _disown(self, key: Key, kept: _Kept) -> None:
+        if kept.owner is not None:
+            self._owned[kept.owner].discard(key)
+            if not self._owned[kept.owner]:
+                del self._owned[kept.owner]
 
     def get(self, key: Key) -> Object | None:
         """The object, if it is known."""
@@ -108,10 +115,11 @@ def kept_annotations(metadata: Mapping[str, Any]) -> dict[str, str]:
     return {name: value for name, value in (metadata.get("annotations") or {}).items() if name != LAST_APPLIED}
 
 
-def _owner(key: Key, body: Object) -> Iterator[tuple[str, str, str]]:
-    """Under what an object of a policy is found; a policy's objects never change hands."""
-    if key.plural in OF_A_POLICY:
-        yield key.plural, key.namespace, body["spec"]["policyRef"]["name"]
+def _owner(key: Key, body: Object) -> tuple[str, str, str] | None:
+    """Under what an object of a policy is found; None for what belongs to none."""
+    if key.plural not in OF_A_POLICY:
+        return None
+    return key.plural, key.namespace, body["spec"]["policyRef"]["name"]
 
 
 def _version(body: Object) -> int:

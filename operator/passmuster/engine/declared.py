@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import ValidationError
+
 from passmuster.api import durations
 from passmuster.api.conditions import ConditionStatus, ConditionType
 from passmuster.api.fields import LabelSelector
@@ -64,11 +66,14 @@ def credentials(cache: Cache) -> Iterator[Credentials]:
 
 
 def selection(spec: Mapping[str, Any]) -> Callable[[Object], bool]:
-    """Whether an account is one that a policy names, or selects by its labels."""
+    """Whether an account is one that a policy names, or selects by its labels; none that this version cannot read."""
     if spec.get("accountSelector") is None:
         name = (spec.get("accountRef") or {}).get("name")
         return lambda account: bool(account["metadata"]["name"] == name)
-    selector = LabelSelector.model_validate(spec["accountSelector"])
+    try:
+        selector = LabelSelector.model_validate(spec["accountSelector"])
+    except ValidationError:
+        return lambda _: False
     return lambda account: selector.selects(account["metadata"].get("labels") or {})
 
 

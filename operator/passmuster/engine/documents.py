@@ -466,8 +466,19 @@ def merge_patch(before: Mapping[str, Any], after: Mapping[str, Any]) -> Document
     return patch
 
 
+def restored_if_known(document: Mapping[str, Any]) -> Report | None:
+    """The same as `restored`; also None where another version wrote what this one does not know."""
+    try:
+        return restored(document)
+    except (KeyError, ValueError):
+        return None
+
+
 def restored(document: Mapping[str, Any]) -> Report | None:
-    """What a stored report still tells after a restart: statuses, since when, and findings; None without a status."""
+    """What a stored report still tells after a restart: statuses, since when, and findings; None without a status.
+
+    Raises KeyError or ValueError where it says what no report of this version says.
+    """
     status = document.get("status") or {}
     if not status.get("checks"):
         return None
@@ -481,7 +492,7 @@ def restored(document: Mapping[str, Any]) -> Report | None:
         account_id=document["spec"]["accountId"],
         regions=tuple(status.get("regions") or ()),
         declared=Phase(status.get("declared") or Phase.PRODUCTION),
-        level=status.get("level", NO_LEVEL),
+        level=_known_level(status.get("level")),
         score=status.get("score"),
         coverage=status.get("coverage"),
         counts=scoring.counts(checks),
@@ -503,6 +514,12 @@ def restored(document: Mapping[str, Any]) -> Report | None:
         raised=tuple(_restored_raised(one) for one in status.get("raised") or ()),
         grants=restored_grants(status),
     )
+
+
+def _known_level(level: str | None) -> str:
+    """Raises ValueError for a level that this version does not know."""
+    level_order(level or NO_LEVEL)
+    return level or NO_LEVEL
 
 
 def _restored_raised(one: Mapping[str, Any]) -> Raised:

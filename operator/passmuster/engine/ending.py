@@ -7,7 +7,7 @@ they were made for this policy of this cluster.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from passmuster.api.account import AWSAccount
@@ -18,10 +18,10 @@ from passmuster.api.resource import FINALIZER
 from passmuster.aws.stacks import MADE_AS, OWNED_BY_CLUSTER, OWNED_BY_POLICY, Stack, Stacks
 from passmuster.engine.declared import selection
 from passmuster.engine.life import SOON, WAITING
-from passmuster.engine.ports import ACCOUNTS, REMEDIATIONS, Key, Object
+from passmuster.engine.ports import ACCOUNTS, REMEDIATIONS, Cluster, Key, Object
 from passmuster.engine.services import Services
 from passmuster.engine.statuses import policy_event
-from passmuster.engine.tenancy import Governed, govern
+from passmuster.engine.tenancy import Governed, govern, read_account
 from passmuster.engine.ways import adoption, own_stack
 from passmuster.model.errors import AccountError, ChangeFailed, ChangeRefused, PassmusterError, TenancyError
 from passmuster.remediation.rendering import STACK_PREFIX
@@ -46,13 +46,21 @@ class Ending:
         if FINALIZER not in policy.metadata.finalizers:
             return None
         if policy.spec.deletion_policy is DeletionPolicy.DELETE:
-            accounts = self._accounts()
-            left = self._end_noted(key, policy, accounts) or self._end_unnoted(policy, accounts)
+            left = self._end(key, policy)
             if left:
                 return left
-        kept = [name for name in policy.metadata.finalizers if name != FINALIZER]
-        self.services.cluster.patch(key, {"metadata": {"finalizers": kept}})
+        finalized(self.services.cluster, key, hold=False)
         return None
+
+    def _end(self, key: Key, policy: ReadinessPolicy) -> float:
+        """Deletes what is left; the seconds until another look, 0 when nothing is."""
+        try:
+            accounts = self._accounts()
+        except TenancyError as unreadable:
+            self._say_left(policy, "What was made for the policy", unreadable)
+            return WAITING
+        noted = self.noted(key)
+        return self._end_noted(noted, policy, accounts) or self._end_unnoted(policy, accounts, told=bool(noted))
 
     def noted(self, key: Key) -> list[Object]:
         """The remediations of a policy whose stack is ours, as the API server has them now."""
@@ -63,20 +71,20 @@ class Ending:
         """Whether AWS holds stacks of the policy, or may: where it cannot be asked, nothing is released."""
         try:
             return any(any(_made(stacks, policy, self._uid)) for stacks in self._places(policy, self._accounts()))
-        except (AccountError, ChangeFailed):
+        except (AccountError, ChangeFailed, TenancyError):
             return True
 
     def _accounts(self) -> list[AWSAccount]:
-        return [AWSAccount.read(body) for body in self.services.cluster.list(ACCOUNTS)]
+        return [read_account(body) for body in self.services.cluster.list(ACCOUNTS)]
 
     @property
     def _uid(self) -> str:
         return self.services.cluster.uid()
 
-    def _end_noted(self, key: Key, policy: ReadinessPolicy, accounts: list[AWSAccount]) -> float:
+    def _end_noted(self, noted: Sequence[Object], policy: ReadinessPolicy, accounts: list[AWSAccount]) -> float:
         """Seconds until another look, 0 when nothing is left that a Remediation names."""
         left = 0.0
-        for body in self.noted(key):
+        for body in noted:
             remediation = Remediation.read(body)
             account = _account_of(remediation, policy, accounts)
             stack = remediation.status.stack
@@ -90,7 +98,7 @@ class Ending:
         try:
             stacks = self._reach(policy, account, remediation)
             stack = stacks.stack(name)
-            if stack is None or not (stack.busy or adoption.is_made_for(stacks, stack, remediation)):
+            if stack is None or not (stack.busy or self._is_ours(policy, remediation, stacks, stack)):
                 return 0.0
             return _end(stacks, stack, remediation.spec.intent.digest)
         except TenancyError as refused:
@@ -99,6 +107,12 @@ class Ending:
         except (AccountError, ChangeFailed, ChangeRefused) as error:
             self._say_left(policy, f"The stack {name}", error)
             return WAITING
+
+    def _is_ours(self, policy: ReadinessPolicy, remediation: Remediation, stacks: Stacks, stack: Stack) -> bool:
+        """Whether a stack was made by this remediation for this policy, and not for another one of its name."""
+        if not adoption.is_made_for(stacks, stack, remediation):
+            return False
+        return stack.status == "REVIEW_IN_PROGRESS" or _is_made(adoption.tags_of(stacks, stack), policy, self._uid)
 
     def _reach(self, policy: ReadinessPolicy, account: AWSAccount | None, remediation: Remediation) -> Stacks:
         """CloudFormation where a stack is. Raises TenancyError where nothing of ours may act any more."""
@@ -115,16 +129,27 @@ class Ending:
     def _govern(self, policy: ReadinessPolicy, account: AWSAccount) -> Governed:
         return govern(policy, account, self.labels(policy.metadata.namespace or ""))
 
-    def _end_unnoted(self, policy: ReadinessPolicy, accounts: list[AWSAccount]) -> float:
-        """Seconds until another look, 0 when AWS holds nothing of the policy where it governs."""
-        left = 0.0
+    def _end_unnoted(self, policy: ReadinessPolicy, accounts: list[AWSAccount], *, told: bool) -> float:
+        """Seconds until another look, 0 when AWS holds nothing of the policy where it governs, or nobody can look.
+
+        `told` says that of what is left it was told already.
+        """
+        left, asked = 0.0, False
         try:
             for stacks in self._places(policy, accounts):
+                asked = True
                 for stack, tags in _made(stacks, policy, self._uid):
                     left = max(left, _end(stacks, stack, tags.get(MADE_AS, "")))
         except (AccountError, ChangeFailed, ChangeRefused) as error:
             self._say_left(policy, "What was made for the policy", error)
             return WAITING
+        if not asked and not told:
+            message = (
+                "no AWSAccount of the policy has a remediationRoleArn and admits it any more, so look for stacks with "
+                f"the tag {OWNED_BY_POLICY} {policy.metadata.uid}"
+            )
+            refused = TenancyError(ConditionReason.REMEDIATION_ROLE_MISSING, message)
+            self._say_left(policy, "What was made for the policy", refused)
         return left
 
     def _places(self, policy: ReadinessPolicy, accounts: list[AWSAccount]) -> Iterator[Stacks]:
@@ -151,8 +176,29 @@ def _made(stacks: Stacks, policy: ReadinessPolicy, cluster: str) -> Iterator[tup
     for stack in stacks.every():
         if stack.name.startswith(STACK_PREFIX) and stack.status not in ("REVIEW_IN_PROGRESS", "DELETE_COMPLETE"):
             tags = adoption.tags_of(stacks, stack)
-            if (tags.get(OWNED_BY_POLICY), tags.get(OWNED_BY_CLUSTER)) == (policy.metadata.uid, cluster):
+            if _is_made(tags, policy, cluster):
                 yield stack, tags
+
+
+def _is_made(tags: Mapping[str, str], policy: ReadinessPolicy, cluster: str) -> bool:
+    """Whether tags say that a stack was made for this policy of this cluster."""
+    return (tags.get(OWNED_BY_POLICY), tags.get(OWNED_BY_CLUSTER)) == (policy.metadata.uid, cluster)
+
+
+def finalized(cluster: Cluster, key: Key, *, hold: bool) -> Object | None:
+    """The policy with our finalizer or without it, and with those of others as they are now; None if it is gone.
+
+    Raises Conflict where somebody changed it at the same moment.
+    """
+    body = cluster.get(key)
+    if body is None:
+        return None
+    there: list[str] = list(body["metadata"].get("finalizers") or ())
+    if hold is (FINALIZER in there):
+        return body
+    wanted = [*there, FINALIZER] if hold else [name for name in there if name != FINALIZER]
+    version = body["metadata"]["resourceVersion"]
+    return cluster.patch(key, {"metadata": {"finalizers": wanted, "resourceVersion": version}})
 
 
 def _end(stacks: Stacks, stack: Stack, digest: str) -> float:

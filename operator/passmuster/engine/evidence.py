@@ -145,6 +145,20 @@ def store_of(services: Services, account: AWSAccount) -> Store:
     return FolderStore(services.evidence_dir / str(spec.folder))
 
 
+def kept_of(account: AWSAccount, status: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a report's status tells of the account's store; empty where it tells of another, or the account has none.
+
+    Who moves the store would else wait a week for the first report in it.
+    """
+    kept: Mapping[str, Any] = status.get("evidence") or {}
+    store, uri = account.spec.evidence, str(kept.get("uri", ""))
+    if store is None:
+        return {}
+    if store.s3 is not None:
+        return kept if uri.startswith(f"s3://{store.s3.bucket}/{store.s3.prefix}/") else {}
+    return kept if f"/{store.folder}/{account.spec.account_id}/" in f"/{uri}" else {}
+
+
 def is_due(before: Mapping[str, Any], content: str, now: datetime) -> bool:
     """Whether a report is to be stored: it says something else than the stored one, or that is a week old.
 
@@ -177,9 +191,7 @@ def gathered(
 
 def stored_at(account: AWSAccount, report: Object | None) -> datetime | None:
     """When a report was last kept in the account's evidence store; None without a store, whatever there was once."""
-    if account.spec.evidence is None or report is None:
-        return None
-    moment = ((report.get("status") or {}).get("evidence") or {}).get("storedAt")
+    moment = kept_of(account, (report or {}).get("status") or {}).get("storedAt")
     return datetime.fromisoformat(moment) if moment else None
 
 

@@ -24,7 +24,7 @@ from passmuster.engine.parcel import Parcel
 from passmuster.inventory.call import Call, union
 from passmuster.inventory.snapshot import Gap, Reading, Snapshot
 from passmuster.model.account import Target
-from passmuster.model.errors import AccountError, CredentialsRefused
+from passmuster.model.errors import AccountError, CredentialsRefused, PayerNotFound
 from passmuster.model.evidence import Evidence, Recovery
 from passmuster.model.report import Inspection, Report
 from passmuster.model.trace import ACCOUNT_ID, OFF, Tracer
@@ -40,11 +40,17 @@ def reads_of(checks: Sequence[Check]) -> tuple[Call, ...]:
     return tuple(dict.fromkeys((*distinct_calls(checks), *proposing)))
 
 
+def _asked_of_payer(checks: Sequence[Check]) -> tuple[Call, ...]:
+    """What these checks of a member read in the account that pays."""
+    return tuple(dict.fromkeys(call for check in checks for call in calls_in_payer(check)))
+
+
 @dataclass(frozen=True, slots=True)
 class Task:
     """One inspection to make: the account, what is demanded of it, and how fresh the facts must be.
 
-    `outdated` names billed calls whose answers from before a change do not count.
+    `outdated` names billed calls whose answers from before a change do not count; `payer_missing` says why there is no
+    `payer`, where the account names one.
     """
 
     target: Target
@@ -52,6 +58,7 @@ class Task:
     recovery: Recovery = field(default_factory=Recovery)
     interval: timedelta = timedelta(hours=1)
     payer: Target | None = None
+    payer_missing: PayerNotFound | None = None
     fresh: bool = False
     hinted: frozenset[str] = frozenset()
     asked_at: datetime | None = None
@@ -113,8 +120,8 @@ class Inspector:
         checks = task.demand.enabled(self.catalogue)
         calls = tuple(dict.fromkeys((*reads_of(checks), *(SCOPE_CALLS if task.demand.scope else ()))))
         collection = self._collect(task.target, calls, task, progress)
-        paying = tuple(dict.fromkeys(call for check in checks for call in calls_in_payer(check)))
-        payer = self._payer(task, paying) if task.payer is not None and paying else None
+        paying = _asked_of_payer(checks)
+        payer = self._payer(task, paying) if paying else None
         made = [one for one in (collection, payer) if one is not None]
         inspection = Inspection(
             id=inspection_id(started_at, task.target.account_id),
@@ -141,8 +148,11 @@ class Inspector:
         """
         snapshot = self._remembered(task.target)
         paid_elsewhere = task.payer is not None and task.payer.account_id != task.target.account_id
-        paying = paid_elsewhere and any(calls_in_payer(check) for check in task.demand.enabled(self.catalogue))
+        asked = _asked_of_payer(task.demand.enabled(self.catalogue))
+        paying = paid_elsewhere and bool(asked)
         payer = self._remembered(task.payer) if task.payer is not None and paying else None
+        if task.payer_missing is not None:
+            payer = unreadable(task.target, asked, task.payer_missing, self._clock())
         if snapshot is None or (paying and payer is None):
             return None
         inputs = Inputs(snapshot=snapshot, demand=task.demand, evidence=evidence, previous=last, payer=payer)
@@ -186,6 +196,8 @@ class Inspector:
             return self._memories.setdefault(account_id, _Memory())
 
     def _payer(self, task: Task, calls: Sequence[Call]) -> Collection | None:
+        if task.payer_missing is not None:
+            return Collection(unreadable(task.target, calls, task.payer_missing, self._clock()))
         if task.payer is None or task.payer.account_id == task.target.account_id:
             return None
         try:

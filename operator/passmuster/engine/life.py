@@ -60,7 +60,8 @@ class Situation:
 
     `others` reads the remediations of the same policy and account; `stacks` and `api` give AWS in a region as the
     remediation role, None without one; `hold` sees to it that the policy does not go before its stacks, where it says
-    so; `inspected` says that the report is of this turn.
+    so; `as_governed` reads policy and account again and says whether they still are what the step goes by; `inspected`
+    says that the report is of this turn.
     """
 
     governed: Governed
@@ -73,6 +74,7 @@ class Situation:
     definition: Callable[[str], Definition | None]
     refresh: Callable[[Sequence[str], datetime | None], tuple[Report, Mapping[str, Step]]]
     hold: Callable[[], None]
+    as_governed: Callable[[], bool]
     inspected: bool = False
 
     def look_again(self, checks: Sequence[str], changed_at: datetime | None = None) -> None:
@@ -228,6 +230,10 @@ class Life:
         )
         return before.get(kind) != {c.type: c.status for c in self._conditions}.get(kind)
 
+    def says(self, reason: ConditionReason) -> bool:
+        """Whether a condition is there for this reason."""
+        return any(c.reason == reason for c in self._conditions)
+
     def holds(self, kind: ConditionType) -> bool:
         """Whether a condition is True."""
         return any(c.type is kind and c.status == "True" for c in self._conditions)
@@ -248,14 +254,18 @@ class Life:
         return True
 
     def save(self) -> None:
-        """Writes what changed; nothing changed, nothing is written. All of it speaks of the object as it was read."""
+        """Writes what changed; nothing changed, nothing is written. All of it speaks of the object as it was read.
+
+        Nor is anything written by a process that lost the lease meanwhile: who leads may have gone further since, and
+        the record of that is not to be written over.
+        """
         generation = self.object.metadata.generation or 1
         self._conditions = [c.model_copy(update={"observed_generation": generation}) for c in self._conditions]
         self.status["observedGeneration"] = generation
         self.status["conditions"] = conditions_document(self._conditions)
         status = RemediationStatus.model_validate(self.status).body()
         patch = merge_patch(self._stored, status)
-        if not patch:
+        if not patch or not self.cluster.leading():
             return
         self.cluster.patch_status(self.key, patch)
         self._stored = status

@@ -6,7 +6,7 @@ not proposed again until its intent changes. Called by the reconciler before the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -24,7 +24,7 @@ from passmuster.engine.ports import REMEDIATIONS, Key, Object
 from passmuster.engine.reports import owner_reference
 from passmuster.engine.services import Services
 from passmuster.engine.tenancy import Governed
-from passmuster.model.verdict import Mode
+from passmuster.model.verdict import Mode, Phase
 from passmuster.remediation.rendering import Proposal
 
 
@@ -58,31 +58,59 @@ class Proposals:
         return [*rest, *(name for name in planned if name in names)]
 
     def update(self, governed: Governed, current: Plan, stored: Mapping[str, Object]) -> None:
-        """Objects for what is proposed now; what is no longer proposed is superseded or, in Observe, removed."""
-        cluster = self.services.cluster
+        """Objects for what is proposed now; what is no longer proposed is superseded or, in Observe, removed.
+
+        `stored` only tells where to look: whatever is given up here is read again before.
+        """
         steps = steps_of(current)
         for name, step in steps.items():
-            phase = step.proposal.definition.phase
-            if governed.modes[phase] is Mode.OBSERVE:
+            if governed.modes[step.proposal.definition.phase] is Mode.OBSERVE:
                 continue
             body = stored.get(name)
             if body is None:
-                self.remember(cluster.create(REMEDIATIONS, self._manifest(step.proposal)))
-                continue
-            self._renew(Remediation.read(body), step.proposal)
+                self.remember(self.services.cluster.create(REMEDIATIONS, self._manifest(step.proposal)))
+            elif _is_outdated(Remediation.read(body), step.proposal):
+                self._renew(name, step.proposal)
         for name, body in stored.items():
-            remediation = Remediation.read(body)
-            observed = governed.modes[remediation.spec.phase] is Mode.OBSERVE
-            state = remediation.status.state or State.PROPOSED
-            if state not in BEFORE or (state is State.BLOCKED and _left_standing(remediation)):
+            if name in steps and governed.modes[Phase(body["spec"]["phase"])] is not Mode.OBSERVE:
                 continue
-            if observed:
-                key = Key(REMEDIATIONS, self.key.namespace, name)
-                cluster.delete(key)
-                self.services.cache.drop(key)
-                self.services.fleet.drop_remediation(key)
-            elif name not in steps and remediation.status.stack is None:
-                self._supersede(body)
+            if _is_idle(Remediation.read(body)):
+                self._give_up(name, governed)
+
+    def leave(self, governed: Set[str]) -> None:
+        """Of accounts that the policy no longer governs: what was only proposed is superseded, the rest says so."""
+        for key, body in self.services.cache.owned(REMEDIATIONS, self.key):
+            known = Remediation.read(body) if body["spec"]["accountId"] not in governed else None
+            if known is None or not _is_left(known) or _is_told(known):
+                continue
+            fresh = self._as_it_is(key.name)
+            if fresh is None or _is_told(Remediation.read(fresh)):
+                continue
+            if _is_prepared(Remediation.read(fresh)):
+                self._say_left(Remediation.read(fresh))
+            elif _is_left(Remediation.read(fresh)):
+                self._supersede(Remediation.read(fresh), "The policy no longer governs the account")
+
+    def _as_it_is(self, name: str) -> Object | None:
+        """The object as the API server has it now: the watch may not have brought what was done in AWS since."""
+        body = self.services.cluster.get(Key(REMEDIATIONS, self.key.namespace, name))
+        if body is not None:
+            self.remember(body)
+        return body
+
+    def _give_up(self, name: str, governed: Governed) -> None:
+        """What is no longer proposed, and of which nothing is in AWS."""
+        body = self._as_it_is(name)
+        if body is None or not _is_idle(Remediation.read(body)):
+            return
+        remediation = Remediation.read(body)
+        if governed.modes[remediation.spec.phase] is Mode.OBSERVE:
+            key = Key(REMEDIATIONS, self.key.namespace, name)
+            self.services.cluster.delete(key)
+            self.services.cache.drop(key)
+            self.services.fleet.drop_remediation(key)
+        elif remediation.status.stack is None:
+            self._supersede(remediation, "What it would fix is fixed, or can no longer be fixed this way")
 
     def _manifest(self, proposal: Proposal) -> Object:
         return {
@@ -97,59 +125,71 @@ class Proposals:
             "spec": documents.remediation_spec(proposal, self.key.name),
         }
 
-    def _renew(self, remediation: Remediation, proposal: Proposal) -> None:
+    def _renew(self, name: str, proposal: Proposal) -> None:
         """A changed intent replaces the old one, unless a change is under way; approvals of the old one are void."""
-        state = remediation.status.state or State.PROPOSED
-        key = Key(REMEDIATIONS, self.key.namespace, remediation.metadata.name)
+        body = self._as_it_is(name)
+        if body is None or not _is_outdated(Remediation.read(body), proposal):
+            return
+        remediation = Remediation.read(body)
         same = remediation.spec.intent.digest == proposal.digest
-        if state in UNDER_WAY or (same and state is not State.SUPERSEDED):
-            return
-        if state is State.APPLIED or (state in (State.FAILED, State.BLOCKED) and _left_standing(remediation)):
-            return
         another_way = remediation.spec.way is not proposal.way
         if not same:
-            before = self.services.cluster.get(key)
-            if before is None:
-                return
+            key = Key(REMEDIATIONS, self.key.namespace, name)
             wanted = documents.remediation_spec(proposal, self.key.name)
-            kept = {name: value for name, value in before["spec"].items() if name != "approvals"}
-            answer = self.services.cluster.patch(key, {"spec": documents.merge_patch(kept, wanted)})
-            if answer is not None:
-                self.remember(answer)
-            remediation = Remediation.read(answer or before)
+            kept = {member: value for member, value in body["spec"].items() if member != "approvals"}
+            version = {"metadata": {"resourceVersion": remediation.metadata.resource_version}}
+            answer = self.services.cluster.patch(key, {**version, "spec": documents.merge_patch(kept, wanted)})
+            if answer is None:
+                return
+            self.remember(answer)
+            remediation = Remediation.read(answer)
+            remediation.metadata.resource_version = None  # an approval that comes now may not keep them apart
         message = "The finding is back" if same else "The intent changed; earlier approvals do not count"
         anew: dict[str, Any] = {"attempt": None, "changeSet": None, "settlesUntil": None, "after": None, "steps": None}
         if another_way:
             anew["stack"] = None
         self._enter(remediation, State.PROPOSED, ConditionReason.PROPOSED, message, anew)
 
-    def _supersede(self, body: Object) -> None:
-        message = "What it would fix is fixed, or can no longer be fixed this way"
-        self._enter(Remediation.read(body), State.SUPERSEDED, ConditionReason.SUPERSEDED, message, {})
+    def _supersede(self, remediation: Remediation, message: str) -> None:
+        self._enter(remediation, State.SUPERSEDED, ConditionReason.SUPERSEDED, message, {})
 
     def _enter(
         self, remediation: Remediation, state: State, reason: ConditionReason, message: str, members: Mapping[str, Any]
     ) -> None:
         """Another state, for what happens to a proposal without a step of its own."""
-        key = Key(REMEDIATIONS, self.key.namespace, remediation.metadata.name)
-        generation, now = remediation.metadata.generation or 1, self.services.clock()
-        conditions = remediation.status.conditions
-        for kind, status in (
-            (ConditionType.READY, state is State.SUPERSEDED),
-            (ConditionType.RECONCILING, False),
-            (ConditionType.STALLED, False),
-        ):
-            conditions = set_condition(conditions, kind, status, reason, message, generation, now)
         history = [h.model_dump(mode="json", by_alias=True, exclude_none=True) for h in remediation.status.history]
-        entry = {"state": state.value, "at": written(now), "message": message}
-        patch = {
-            **members,
-            "state": state.value,
-            "observedGeneration": generation,
-            "history": [*history, entry][-MOST_HISTORY:],
-            "conditions": conditions_document(conditions),
-        }
-        answer = self.services.cluster.patch_status(key, patch)
+        entry = {"state": state.value, "at": written(self.services.clock()), "message": message}
+        conditions = {ConditionType.READY: state is State.SUPERSEDED, ConditionType.STALLED: False}
+        changed = {**members, "state": state.value, "history": [*history, entry][-MOST_HISTORY:]}
+        self._write(remediation, conditions, reason, message, changed)
+
+    def _say_left(self, remediation: Remediation) -> None:
+        """Why what is in AWS, or was about to be, is not gone on with."""
+        reason = ConditionReason.NOT_GOVERNED
+        message = (
+            f"The policy {self.key.name} no longer governs the account {remediation.spec.account_id}, so nothing goes "
+            "on: name or select its AWSAccount in the policy again"
+        )
+        self._write(remediation, {ConditionType.READY: False, ConditionType.STALLED: True}, reason, message, {})
+        body = {"metadata": remediation.metadata.model_dump(include={"name", "namespace", "uid"})}
+        self.services.cluster.event(body, kind="Remediation", reason=reason, message=message, warning=True)
+
+    def _write(
+        self,
+        remediation: Remediation,
+        holding: Mapping[ConditionType, bool],
+        reason: ConditionReason,
+        message: str,
+        members: Mapping[str, Any],
+    ) -> None:
+        """The status with these members and conditions; Conflict is raised where it is no longer as it was read."""
+        metadata, conditions = remediation.metadata, remediation.status.conditions
+        generation, now = metadata.generation or 1, self.services.clock()
+        for kind, holds in {**holding, ConditionType.RECONCILING: False}.items():
+            conditions = set_condition(conditions, kind, holds, reason, message, generation, now)
+        patch = {**members, "observedGeneration": generation, "conditions": conditions_document(conditions)}
+        key = Key(REMEDIATIONS, self.key.namespace, metadata.name)
+        answer = self.services.cluster.patch_status(key, patch, metadata.resource_version)
         if answer is not None:
             self.remember(answer)
 
@@ -189,6 +229,37 @@ def _took(body: Object, ended: str) -> timedelta | None:
     if not starts or not ends:
         return None
     return max(timedelta(0), datetime.fromisoformat(ends[-1]) - datetime.fromisoformat(starts[-1]))
+
+
+def _is_outdated(remediation: Remediation, proposal: Proposal) -> bool:
+    """Whether what is proposed now is to be written into the object: another intent, or the same one anew."""
+    state = remediation.status.state or State.PROPOSED
+    same = remediation.spec.intent.digest == proposal.digest
+    if state in UNDER_WAY or (same and state is not State.SUPERSEDED):
+        return False
+    return not (state is State.APPLIED or (state in (State.FAILED, State.BLOCKED) and _left_standing(remediation)))
+
+
+def _is_idle(remediation: Remediation) -> bool:
+    """Whether nothing was done in AWS, and nothing was left there."""
+    state = remediation.status.state or State.PROPOSED
+    return state in BEFORE and not (state is State.BLOCKED and _left_standing(remediation))
+
+
+def _is_left(remediation: Remediation) -> bool:
+    """Whether it is to be said that nobody takes the remediation further; one that is stuck says already why."""
+    state = remediation.status.state or State.PROPOSED
+    return state in UNDER_WAY | {State.APPLIED} or _is_idle(remediation)
+
+
+def _is_told(remediation: Remediation) -> bool:
+    """Whether it says already that the policy governs its account no more."""
+    return any(condition.reason == ConditionReason.NOT_GOVERNED for condition in remediation.status.conditions)
+
+
+def _is_prepared(remediation: Remediation) -> bool:
+    """Whether there is something in AWS, if only a change set."""
+    return _is_left(remediation) and not (_is_idle(remediation) and remediation.status.stack is None)
 
 
 def _left_standing(remediation: Remediation) -> bool:

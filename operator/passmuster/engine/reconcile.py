@@ -26,17 +26,18 @@ from passmuster.api.approval import Action
 from passmuster.api.conditions import ConditionReason, ConditionStatus, ConditionType, get
 from passmuster.api.policy import DeletionPolicy, ReadinessPolicy
 from passmuster.api.remediation import Remediation, State, has_own_stack
-from passmuster.api.resource import BY_ALERT, FINALIZER, HINT, REQUESTED_AT
+from passmuster.api.resource import BY_ALERT, FINALIZER, HINT, REQUESTED_AT, Metadata
 from passmuster.assess import grants
 from passmuster.assess.grants import Granted
 from passmuster.assess.plan import Plan, Step, plan
 from passmuster.aws.actor import Actor
+from passmuster.aws.collector import CLOCKS_DIFFER
 from passmuster.aws.stacks import Stacks
 from passmuster.aws.steps import Steps
 from passmuster.checks.judge import calls_of
 from passmuster.engine import documents, granted
 from passmuster.engine.declared import selection
-from passmuster.engine.ending import Ending
+from passmuster.engine.ending import Ending, finalized
 from passmuster.engine.evidence import gathered
 from passmuster.engine.fleet import Figures
 from passmuster.engine.inspection import Outcome, Task
@@ -56,10 +57,10 @@ from passmuster.engine.ports import (
 )
 from passmuster.engine.proposals import Proposals, remediation_figure, steps_of
 from passmuster.engine.remediate import Remediator
-from passmuster.engine.reports import announce, correct_report, report_key, write_report
+from passmuster.engine.reports import LONGEST_NAME, announce, correct_report, report_key, write_report
 from passmuster.engine.services import Services
 from passmuster.engine.statuses import PolicyWriter, Verdict, refuse, sum_up, suspend, write_account
-from passmuster.engine.tenancy import Governed, govern, remediation_target
+from passmuster.engine.tenancy import Governed, first_error, govern, read_account, remediation_target
 from passmuster.inventory.call import Call, union
 from passmuster.inventory.operations import ce
 from passmuster.inventory.operations.cloudformation import STACKS
@@ -87,7 +88,8 @@ log = structlog.get_logger("passmuster")
 class _Known:
     """What is remembered of one account under one policy; between turns reports and plan are packed away.
 
-    `report` is of the last inspection by this process, `previous` the one stored in the cluster before.
+    `report` is of the last inspection by this process, `previous` the one stored in the cluster before. `judged_as` are
+    the generations of policy and account that it was made by, and the account's UID.
     """
 
     report: Report | None = None
@@ -97,7 +99,7 @@ class _Known:
     error: AccountError | UserError | None = None
     watched: str = ""
     tried_at: datetime | None = None
-    generations: tuple[int, int] = (0, 0)
+    judged_as: tuple[int, int, str] | None = None
     _away: Parcel[tuple[Report | None, Plan | None, Report | None]] | None = None
 
     @property
@@ -125,6 +127,7 @@ class Reconciler:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._known: dict[tuple[Key, str], _Known] = {}
+        self._uids: dict[Key, str] = {}
         self._asked: dict[str, datetime] = {}
         self._alerted: dict[str, datetime] = {}
         self._lock = threading.Lock()
@@ -145,11 +148,19 @@ class Reconciler:
         try:
             policy = ReadinessPolicy.read(body)
         except ValidationError as error:
-            self._refuse(body, ConditionReason.INVALID_SPEC, _first_error(error))
+            self._refuse(body, ConditionReason.INVALID_SPEC, first_error(error))
             return None
         if policy.metadata.deletion_timestamp is not None:
             self._forget(key)
             return self._ending.advance(key, policy)
+        if len(key.name) > LONGEST_NAME:
+            message = (
+                f"The name of the policy has {len(key.name)} characters, and {LONGEST_NAME} are possible, so that its "
+                "reports can be named after it: create it with a shorter name"
+            )
+            self._refuse(body, ConditionReason.INVALID_SPEC, message)
+            return None
+        self._tell_apart(key, policy)
         turn = _Turn(self, key, body, policy)
         return turn.suspended() if policy.spec.suspend else turn.run()
 
@@ -212,11 +223,23 @@ class Reconciler:
         """What takes remediations further."""
         return self._remediator
 
+    def forget_accounts(self, key: Key, but: Set[str]) -> None:
+        """Nothing is remembered of accounts under a policy but of these."""
+        with self._lock:
+            for entry in [entry for entry in self._known if entry[0] == key and entry[1] not in but]:
+                del self._known[entry]
+
+    def _tell_apart(self, key: Key, policy: ReadinessPolicy) -> None:
+        """What is remembered of a policy is not of another that was made under its name since."""
+        uid = policy.metadata.uid or ""
+        if self._uids.get(key, uid) != uid:
+            self._forget(key)
+        self._uids[key] = uid
+
     def _forget(self, key: Key) -> None:
         self._services.fleet.drop_policy(key)
-        with self._lock:
-            for entry in [entry for entry in self._known if entry[0] == key]:
-                del self._known[entry]
+        self._uids.pop(key, None)
+        self.forget_accounts(key, frozenset())
 
     def _refuse(self, body: Object, reason: ConditionReason, message: str) -> None:
         writer = PolicyWriter(self._services, body)
@@ -277,7 +300,11 @@ class Reconciler:
         if body is None:
             return
         self._services.cache.put(key, body)
-        account = AWSAccount.read(body)
+        try:
+            account = read_account(body)
+        except TenancyError as unreadable:
+            log.warning("not readable", kind="AWSAccount", name=key.name, error=str(unreadable))
+            return
         if not self.policies_of(account):
             write_account(self._services, account, 0, None)
 
@@ -304,6 +331,7 @@ class _Turn:
     asked_at: datetime | None = None
     deferred: bool = False
     granted: list[Granted] = field(default_factory=list)
+    namesakes: dict[str, list[str]] = field(default_factory=dict)
     guarded: str | None = _UNASKED
 
     def __post_init__(self) -> None:
@@ -331,6 +359,7 @@ class _Turn:
             self.asked_at = self.reconciler.asked_at(token)
         if requested:
             self.services.tracer.current().note({TRIGGER: "request" if self.asked_at is None else "alert"})
+        self._hold_noted()
         try:
             accounts = self._accounts()
         except TenancyError as refused:
@@ -342,7 +371,7 @@ class _Turn:
         hinted = self._services_of(hint.split(",")) if hint else frozenset()
         verdicts = [self._account(account, requested=requested, hinted=hinted) for account in accounts]
         self._write_accounts(accounts, verdicts)
-        self._drop_reports({account.spec.account_id for account in accounts})
+        self._leave({account.spec.account_id for account in accounts})
         handled = token if not self.deferred else None
         sum_up(PolicyWriter(self.services, self.body), accounts, verdicts, self._proposals.all(), handled)
         self._write_grants(accounts, verdicts)
@@ -352,6 +381,7 @@ class _Turn:
     def suspended(self) -> float | None:
         """No AWS call is made, but what people granted goes on ending: judged from what was read before."""
         token = self.policy.metadata.annotations.get(REQUESTED_AT)
+        self._hold_noted()
         try:
             accounts = self._accounts()
         except TenancyError:
@@ -379,7 +409,7 @@ class _Turn:
                 return verdict
             stored = self._stored_report(governed) if known.report is None and known.previous is None else None
             if stored is not None:
-                known.previous = documents.restored(stored)
+                known.previous = documents.restored_if_known(stored)
             before = known.report or known.previous
             if before is not None and before.grants != governed.demand.grants:
                 verdict.report = self._without_reading(governed, known)
@@ -387,8 +417,10 @@ class _Turn:
             verdict.due_in = self._until_change(governed)
         return verdict
 
-    def _drop_reports(self, governed: Set[str]) -> None:
-        """The reports of accounts that the policy no longer names, and their series."""
+    def _leave(self, governed: Set[str]) -> None:
+        """The accounts that the policy no longer names: their reports and series go, and their remediations say so."""
+        self.reconciler.forget_accounts(self.key, governed)
+        self._proposals.leave(governed)
         for key, body in self.services.cache.owned(REPORTS, self.key):
             if body["spec"]["accountId"] not in governed:
                 self.services.cluster.delete(key)
@@ -398,6 +430,12 @@ class _Turn:
     # which accounts
 
     def _accounts(self) -> list[AWSAccount]:
+        found = self._found()
+        for account in found:
+            self.namesakes.setdefault(account.spec.account_id, []).append(account.metadata.name)
+        return found
+
+    def _found(self) -> list[AWSAccount]:
         spec = self.policy.spec
         cache = self.services.cache
         if spec.account_ref is not None:
@@ -408,10 +446,10 @@ class _Turn:
                     ConditionReason.ACCOUNT_NOT_FOUND,
                     f"There is no AWSAccount {spec.account_ref.name}: create it, or correct spec.accountRef",
                 )
-            return [AWSAccount.read(body)]
+            return [read_account(body)]
         selector = spec.account_selector
         found = [
-            AWSAccount.read(body)
+            read_account(body)
             for _, body in cache.all(ACCOUNTS)
             if selector is not None and selector.selects(body["metadata"].get("labels") or {})
         ]
@@ -422,11 +460,18 @@ class _Turn:
         return sorted(found, key=lambda account: account.metadata.name)
 
     def _govern(self, account: AWSAccount) -> Governed:
+        names = self.namesakes[account.spec.account_id]
+        if len(names) > 1:
+            raise TenancyError(
+                ConditionReason.ACCOUNT_NOT_UNIQUE,
+                f"The AWSAccounts {' and '.join(names)} are of the same account {account.spec.account_id}, so neither "
+                "is judged: change their labels, or spec.accountSelector, so that only one of them is selected",
+            )
         payer = None
         reference = account.spec.payer_account_ref
         if reference is not None:
             body = self.services.cache.get(Key(ACCOUNTS, "", reference.name))
-            payer = AWSAccount.read(body) if body is not None else None
+            payer = read_account(body) if body is not None else None
         return govern(self.policy, account, self.reconciler.labels(self.key.namespace), payer, self._standing(account))
 
     # what people grant
@@ -468,8 +513,7 @@ class _Turn:
         except TenancyError as refused:
             verdict.error, verdict.due_in = refused, 3600.0
             return verdict
-        generations = (self.policy.metadata.generation or 1, account.metadata.generation or 1)
-        due_in = self._due_in(known, governed, generations, requested=requested)
+        due_in = self._due_in(known, governed, requested=requested)
         self.deferred |= requested and due_in > 0
         before = known.report or known.previous
         regranted = before is not None and before.grants != governed.demand.grants
@@ -486,7 +530,7 @@ class _Turn:
                 if self.asked_at is not None:
                     self.reconciler.inspects_for_alerts(governed.target.account_id)
                 self._inspect(governed, known, fresh=requested and not hinted, hinted=hinted, asked_at=self.asked_at)
-                known.generations = generations
+                known.judged_as = self._judged_as(account)
                 due_in = self._next(known, governed)
             verdict.report, verdict.plan = known.report or known.previous, known.plan
             if known.report is not None:
@@ -497,7 +541,7 @@ class _Turn:
             known.failures += 1
             known.error = error
             known.tried_at = self.services.clock()
-            known.generations = generations
+            known.judged_as = self._judged_as(account)
             self.services.counters.failed(error.reason)
             verdict.error = error
             verdict.report = self._without_reading(governed, known) or verdict.report
@@ -514,9 +558,13 @@ class _Turn:
             for r in self._proposals.all()
         )
 
-    def _due_in(self, known: _Known, governed: Governed, generations: tuple[int, int], *, requested: bool) -> float:
+    def _judged_as(self, account: AWSAccount) -> tuple[int, int, str]:
+        """As what the account is judged: what differs is judged anew."""
+        return self.policy.metadata.generation or 1, account.metadata.generation or 1, account.metadata.uid or ""
+
+    def _due_in(self, known: _Known, governed: Governed, *, requested: bool) -> float:
         """Seconds until an inspection is due, at most zero when it is now."""
-        changed = known.generations != (0, 0) and known.generations != generations
+        changed = known.judged_as is not None and known.judged_as != self._judged_as(governed.account)
         if changed or (requested and self.asked_at is None):
             return 0.0
         now = self.services.clock()
@@ -526,7 +574,7 @@ class _Turn:
                 return 0.0
             return (alerted + ALERT_WINDOW - now).total_seconds()
         if known.failures and known.tried_at is not None:
-            return (known.tried_at + known.backoff - now).total_seconds()
+            return self._until(known.tried_at, known.backoff)
         if known.report is None:
             status = self.policy.status
             last_inspection = status.last_inspection
@@ -538,7 +586,9 @@ class _Turn:
             stored = self._stored_report(governed)
             if stored is None:
                 return 0.0
-            known.previous = documents.restored(stored)
+            known.previous = documents.restored_if_known(stored)
+            if known.previous is None:
+                return 0.0
             started = last_inspection.started_at
         else:
             started = known.report.inspection.started_at
@@ -552,7 +602,12 @@ class _Turn:
         """Seconds until an interval after an inspection, and up to a twentieth more, from the policy's UID, so that
         policies do not move in step."""
         jitter = interval * (zlib.crc32((self.policy.metadata.uid or self.key.name).encode()) % 1000) / 20_000
-        return (started + interval + jitter - self.services.clock()).total_seconds()
+        return self._until(started, interval + jitter)
+
+    def _until(self, moment: datetime, wait: timedelta) -> float:
+        """Seconds until so long after a moment; 0 where the moment is still to come, because a clock was set back."""
+        now = self.services.clock()
+        return (moment + wait - now).total_seconds() if moment - now <= CLOCKS_DIFFER else 0.0
 
     def _stored_report(self, governed: Governed) -> Object | None:
         key = report_key(self.key, governed.target.account_id)
@@ -573,6 +628,7 @@ class _Turn:
             recovery=governed.recovery,
             interval=governed.interval,
             payer=governed.payer,
+            payer_missing=governed.payer_missing,
             fresh=fresh,
             hinted=hinted,
             asked_at=asked_at,
@@ -592,7 +648,7 @@ class _Turn:
         services = self.services
         stored = self._stored_report(governed) if known.report is None else None
         if stored is not None:
-            known.previous = known.previous or documents.restored(stored)
+            known.previous = known.previous or documents.restored_if_known(stored)
             billed = (stored.get("status") or {}).get("billed") or ()
             services.inspector.carry(governed.target, documents.carried(billed))
         previous = known.report or known.previous
@@ -663,8 +719,8 @@ class _Turn:
 
     def _remediate(self, governed: Governed, known: _Known) -> list[float]:
         """Brings the Remediation objects up to date with the plan and takes each a step further."""
-        if known.plan is None:
-            return []
+        if known.plan is None or not self.services.cluster.leading():
+            return []  # who leads now takes them further, from what is stored
         proposals = self._proposals
         stored = proposals.stored(governed.target.account_id)
         proposals.update(governed, known.plan, stored)
@@ -686,7 +742,7 @@ class _Turn:
             if wait is not None:
                 waits.append(wait)
         known.watched = known.report.inspection.id if known.report is not None else ""
-        self._guard_stacks(governed)
+        self._guard_stacks()
         if known.plan is not proposed and set(steps_of(known.plan)) != set(steps_of(proposed)):
             waits.append(0.0)  # a step changed the account, and with it what is to be proposed
         return waits
@@ -713,8 +769,24 @@ class _Turn:
             definition=self.services.remediations.get,
             refresh=refresh,
             hold=self._hold_stacks,
+            as_governed=lambda: self._is_still(governed),
             inspected=known.report.inspection.id != known.watched,
         )
+
+    def _is_still(self, governed: Governed) -> bool:
+        """Whether policy and account are as the turn found them, which may be minutes ago, or by a watch that lags."""
+        for key, known in (
+            (self.key, governed.policy.metadata),
+            (Key(ACCOUNTS, "", governed.account.metadata.name), governed.account.metadata),
+        ):
+            body = self.services.cluster.get(key)
+            if body is None:
+                return False
+            self.services.cache.put(key, body)
+            now = Metadata.model_validate(body["metadata"])
+            if now.deletion_timestamp is not None or _mark(now) != _mark(known):
+                return False
+        return True
 
     def _services_of(self, checks: Sequence[str]) -> frozenset[str]:
         """What is read again for these checks: whole services, and with the tags of resources the list of stacks.
@@ -741,25 +813,33 @@ class _Turn:
 
         Raises Conflict if the policy is gone.
         """
-        finalizers = self.policy.metadata.finalizers
-        if self.policy.spec.deletion_policy is DeletionPolicy.DELETE and FINALIZER not in finalizers:
-            self._finalize([*finalizers, FINALIZER])
+        if (
+            self.policy.spec.deletion_policy is DeletionPolicy.DELETE
+            and FINALIZER not in self.policy.metadata.finalizers
+        ):
+            self._finalize(hold=True)
 
-    def _guard_stacks(self, governed: Governed) -> None:
-        """The finalizer is there only while deletionPolicy is Delete and a stack of ours exists."""
-        finalizers = self.policy.metadata.finalizers
-        wanted = governed.policy.spec.deletion_policy is DeletionPolicy.DELETE
-        if wanted and any(has_own_stack(body) for _, body in self.services.cache.owned(REMEDIATIONS, self.key)):
+    def _hold_noted(self) -> bool:
+        """The finalizer where a stack of ours is noted, whatever else a turn does; whether one is."""
+        noted = any(has_own_stack(body) for _, body in self.services.cache.owned(REMEDIATIONS, self.key))
+        if noted:
             self._hold_stacks()
-        elif FINALIZER in finalizers and not (wanted and self._has_stacks()):
-            self._finalize([name for name in finalizers if name != FINALIZER])
+        return noted
+
+    def _guard_stacks(self) -> None:
+        """The finalizer is there only while deletionPolicy is Delete and a stack of ours exists."""
+        wanted = self.policy.spec.deletion_policy is DeletionPolicy.DELETE
+        if wanted and self._hold_noted():
+            return
+        if FINALIZER in self.policy.metadata.finalizers and not (wanted and self._has_stacks()):
+            self._finalize(hold=False)
 
     def _has_stacks(self) -> bool:
         ending = self.reconciler.ending
         return bool(ending.noted(self.key)) or ending.unnoted(self.policy)
 
-    def _finalize(self, finalizers: Sequence[str]) -> None:
-        patched = self.services.cluster.patch(self.key, {"metadata": {"finalizers": finalizers}})
+    def _finalize(self, *, hold: bool) -> None:
+        patched = finalized(self.services.cluster, self.key, hold=hold)
         if patched is None:
             raise Conflict(f"{self.key} is gone")
         self.policy = ReadinessPolicy.read(patched)
@@ -782,7 +862,6 @@ def _undo_asked(remediation: Remediation) -> bool:
     return asked and remediation.status.state in (State.APPLIED, State.FAILED)
 
 
-def _first_error(error: ValidationError) -> str:
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
-    return f"{where}: {first['msg']}"
+def _mark(metadata: Metadata) -> tuple[str | None, int | None, Mapping[str, str]]:
+    """What tells one state of a policy or an account from another; an account is selected by its labels."""
+    return metadata.uid, metadata.generation, metadata.labels

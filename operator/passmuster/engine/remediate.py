@@ -27,6 +27,7 @@ from passmuster.assess.plan import Step
 from passmuster.aws.stacks import Stacks
 from passmuster.engine.life import (
     BEFORE,
+    SOON,
     UNDER_WAY,
     WAITING,
     Life,
@@ -103,6 +104,8 @@ class _Steps:
         life = self._life
         if "state" not in life.status:
             life.enter(State.PROPOSED, ConditionReason.PROPOSED, "Proposed; nothing was changed")
+        if life.says(ConditionReason.NOT_GOVERNED):
+            life.wait(ConditionReason.PROGRESSING, "The policy governs the account again")
         match life.state:
             case State.BLOCKED if self._stuck():
                 return self._stuck_still()
@@ -339,6 +342,11 @@ class _Steps:
             life.wait(*held)
             return Look(go=False, wait=WAITING)
         self._demand_guard()
+        if not self._situation.as_governed():
+            life.wait(
+                ConditionReason.PROGRESSING, "The policy or its AWSAccount changed: what it says now is looked at"
+            )
+            return Look(go=False, wait=SOON)
         return Look(go=True)
 
     def _stuck(self) -> bool:

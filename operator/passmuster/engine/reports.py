@@ -25,13 +25,16 @@ from passmuster.aws.collector import billed_readings
 from passmuster.engine import documents, evidence
 from passmuster.engine.fleet import Figures
 from passmuster.engine.inspection import Outcome
-from passmuster.engine.ports import REPORTS, Key
+from passmuster.engine.ports import REPORTS, Key, Object
 from passmuster.engine.services import REPORT_HEARTBEAT, Services
 from passmuster.engine.statuses import PolicyWriter, policy_event, write_status
 from passmuster.model.errors import EvidenceRefused
 from passmuster.model.report import Report
 from passmuster.model.verdict import Status, level_order
 from passmuster.remediation.rendering import digest_of
+
+LONGEST_NAME = 253 - len("-123456789012")
+"""Characters of a policy's name, so that its reports have one that Kubernetes takes."""
 
 
 def report_key(policy: Key, account_id: str) -> Key:
@@ -57,6 +60,7 @@ def write_report(
     if stored is None:
         document["metadata"]["ownerReferences"] = [owner_reference(owner, policy)]
         stored = services.cluster.create(REPORTS, {k: v for k, v in document.items() if k != "status"})
+    stored = _owned(services, key, stored, owner_reference(owner, policy))
     before = stored.get("status") or {}
     changes = _changes(before, previous, outcome.report)
     told = _Told(outcome.report, plan, changes, before)
@@ -74,6 +78,13 @@ def write_report(
         write_status(services, key, before, status)
     merged = {**stored, "status": status}
     services.fleet.put(key, Figures.of(owner, merged, policy.spec.minimum_score))
+
+
+def _owned(services: Services, key: Key, stored: Object, owner: Mapping[str, Any]) -> Object:
+    """The report as the policy's own: that of a policy made again would else go with the one that was deleted."""
+    if any(known["uid"] == owner["uid"] for known in stored["metadata"].get("ownerReferences") or ()):
+        return stored
+    return services.cluster.patch(key, {"metadata": {"ownerReferences": [owner]}}) or stored
 
 
 def correct_report(
@@ -117,7 +128,7 @@ def _keep(services: Services, owner: Key, account: AWSAccount, told: _Told, *, s
     if account.spec.evidence is None:
         return _Kept(asked=False)
     report, plan, changes = told.report, told.plan, told.changes
-    earlier = told.before.get("evidence") or {}
+    earlier = evidence.kept_of(account, told.before)
     name = report_key(owner, report.account_id).name
     document = documents.report_document(name, owner.namespace, owner.name, report, plan, limit=None, changes=changes)
     content, now = evidence.content_of(document, report.checks), services.clock()
@@ -223,4 +234,4 @@ def _paid(status: Mapping[str, Any]) -> dict[str, str]:
 def _aged(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
     old = (before.get("inspection") or {}).get("startedAt")
     new = str(after["inspection"]["startedAt"])
-    return old is None or datetime.fromisoformat(new) - datetime.fromisoformat(old) >= REPORT_HEARTBEAT
+    return old is None or abs(datetime.fromisoformat(new) - datetime.fromisoformat(old)) >= REPORT_HEARTBEAT

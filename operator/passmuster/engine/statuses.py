@@ -112,7 +112,7 @@ class PolicyWriter:
         after = (status.get("lastInspection") or {}).get("startedAt")
         if before is None or after is None:
             return before != after
-        return datetime.fromisoformat(after) - datetime.fromisoformat(before) >= HEARTBEAT
+        return abs(datetime.fromisoformat(after) - datetime.fromisoformat(before)) >= HEARTBEAT
 
 
 def write_account(services: Services, account: AWSAccount, policies: int, error: AccountError | None) -> None:

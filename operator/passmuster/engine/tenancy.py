@@ -10,14 +10,17 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from pydantic import ValidationError
+
 from passmuster.api.account import AWSAccount
 from passmuster.api.conditions import ConditionReason
 from passmuster.api.policy import ReadinessPolicy
 from passmuster.assess import grants
 from passmuster.assess.demand import Demand
 from passmuster.assess.scope import TagFilter
+from passmuster.engine.ports import Object
 from passmuster.model.account import Identity, Target
-from passmuster.model.errors import TenancyError
+from passmuster.model.errors import PayerNotFound, TenancyError
 from passmuster.model.evidence import Recovery
 from passmuster.model.grant import Grant
 from passmuster.model.verdict import Mode, Phase
@@ -34,6 +37,7 @@ class Governed:
     recovery: Recovery
     interval: timedelta
     payer: Target | None
+    payer_missing: PayerNotFound | None
     modes: Mapping[Phase, Mode]
 
     @property
@@ -45,6 +49,22 @@ class Governed:
     def proposes(self) -> bool:
         """Whether any phase asks for more than to be observed."""
         return any(mode is not Mode.OBSERVE for mode in self.modes.values())
+
+
+def read_account(body: Object) -> AWSAccount:
+    """The object. Raises TenancyError where it has another shape than this version knows."""
+    try:
+        return AWSAccount.read(body)
+    except ValidationError as error:
+        message = f"The AWSAccount {body['metadata']['name']} cannot be read: {first_error(error)}"
+        raise TenancyError(ConditionReason.INVALID_SPEC, message) from error
+
+
+def first_error(error: ValidationError) -> str:
+    """Where an object first has another shape, and how."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"{where}: {first['msg']}"
 
 
 def admits(account: AWSAccount, namespace: str, labels: Mapping[str, str]) -> bool:
@@ -128,7 +148,19 @@ def _governed(
         ),
         interval=spec.interval,
         payer=target_of(payer, tuple(payer.spec.regions or ())) if payer is not None else None,
+        payer_missing=_payer_missing(account) if payer is None else None,
         modes=modes,
+    )
+
+
+def _payer_missing(account: AWSAccount) -> PayerNotFound | None:
+    """Why the bill cannot be judged, where the account names a payer that there is no object of."""
+    reference = account.spec.payer_account_ref
+    if reference is None:
+        return None
+    return PayerNotFound(
+        f"The AWSAccount {account.metadata.name} names {reference.name} as its payer, and there is no such AWSAccount: "
+        "create it, or correct spec.payerAccountRef"
     )
 
 

@@ -27,6 +27,10 @@ PAGE, PAGE_OF_METADATA = 100, 500
 """How many objects the API server gives at once: a page is in memory as a whole, and a report is large."""
 
 
+class _NamespaceEnds(ClusterUnreachable):
+    """Nothing is made any more in a namespace that is being deleted."""
+
+
 class KubeCluster:
     """Thread-safe: the client's connection pool is shared by all workers."""
 
@@ -116,7 +120,10 @@ class KubeCluster:
         self._write("DELETE", key.plural, self._path(key.plural, key.namespace, key.name))
 
     def event(self, body: Object, *, kind: str, reason: str, message: str, warning: bool = False) -> None:
-        """Posts an event; the same event about the same object again raises its count."""
+        """Posts an event; the same event about the same object again raises its count.
+
+        In a namespace that is being deleted nobody can: what a policy still has to do there is done without.
+        """
         metadata = body["metadata"]
         namespace = metadata.get("namespace") or "default"
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -150,6 +157,8 @@ class KubeCluster:
             known = self._call("GET", f"{path}/{name}") or {}
             again = {"count": int(known.get("count", 1)) + 1, "lastTimestamp": now}
             self._write("PATCH", "events", f"{path}/{name}", again)
+        except _NamespaceEnds:
+            return
 
     def approvals_guarded(self) -> str | None:
         """Compares the approval policy in the cluster with the one this version renders."""
@@ -203,7 +212,8 @@ class KubeCluster:
                 return None
             if error.status == 409:
                 raise Conflict(f"{method} {path}: {error.reason}") from error
-            raise ClusterUnreachable(f"{method} {path}: {error.status} {_message(error)}") from error
+            failure = _NamespaceEnds if "NamespaceTerminating" in (error.body or "") else ClusterUnreachable
+            raise failure(f"{method} {path}: {error.status} {_message(error)}") from error
         except HTTPError as error:
             raise ClusterUnreachable(f"{method} {path}: {error}") from error
         return answer

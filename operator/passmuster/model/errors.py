@@ -10,7 +10,8 @@
     ├── AccountError              the account as a whole cannot be inspected
     │   ├── CredentialsRefused    no credentials, expired, or the role may not be assumed
     │   ├── AccountMismatch       the credentials belong to another account than named
-    │   └── AccountUnreachable    network or service failure before the first answer
+    │   ├── AccountUnreachable    network or service failure before the first answer
+    │   └── PayerNotFound         nothing tells how the account that pays is reached
     ├── TenancyError              the platform team's rules say no
     ├── WrongCredentials          a request was about to be signed with another account's key
     ├── UndeclaredCall            a check read a call that it did not declare (a defect of ours)
@@ -77,6 +78,12 @@ class AccountUnreachable(AccountError):
 
     retryable = True
     reason = "AccountUnreachable"
+
+
+class PayerNotFound(AccountError):
+    """The AWSAccount names another one as its payer, and that does not exist."""
+
+    reason = "PayerAccountNotFound"
 
 
 class TenancyError(PassmusterError):

@@ -242,7 +242,7 @@ class _Work:
             intent["api"] = [asdict(step) for step in change.api] if change.way is Way.API_STEP else []
         return Proposal(
             definition=definition,
-            name=f"{owner.policy[:180]}-{definition.name}-{key}",
+            name=f"{owner.policy[:180].rstrip('.')}-{definition.name}-{key}",
             stack=change.stack,
             account_id=report.account_id,
             region=region,
