@@ -200,6 +200,28 @@ def test_what_is_no_manifest_is_refused(text: str, said: str) -> None:
     assert error(text)[0].startswith(said)
 
 
+@pytest.mark.parametrize("text", ["[" * 100_000, "a: " + "[" * 3000 + "]" * 3000, "a: &a [*a]"])
+def test_what_no_reader_comes_to_the_end_of_is_refused(text: str) -> None:
+    assert error(text) == ["shop.yaml: it is nested too deeply, or an alias holds itself: write it without"]
+
+
+@pytest.mark.parametrize("form", ["[{}]", "{{<<: [{}]}}"])
+def test_aliases_that_multiply_are_refused_before_they_are_written_out(form: str) -> None:
+    lines = ["a0: &a0 {x: 1}"]
+    lines += [f"a{n}: &a{n} {form.format(', '.join([f'*a{n - 1}'] * 9))}" for n in range(1, 9)]
+    assert error("\n".join(lines)) == [
+        "shop.yaml:1: with its aliases written out it has more than 1,000,000 values: write fewer"
+    ]
+
+
+@pytest.mark.parametrize("at", ["", "metadata", "spec"])
+def test_a_key_that_is_no_text_is_told(at: str) -> None:
+    made = policy("shop", "shop")
+    (made[at] if at else made)[1] = 2
+    said = f"{at}: the key 1 is not a text: put it in quotes".removeprefix(": ")
+    assert any(line.endswith(f": {said}") for line in error(yaml.safe_dump(made, sort_keys=False)))
+
+
 @pytest.mark.parametrize(
     ("head", "said"),
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from passmuster.cli.accounts import TEMPLATE_SIZE, manifests
 from passmuster.cli.main import app
 from passmuster.engine.inspection import reads_of
 from passmuster.inventory.permissions import MANAGED_POLICY_SIZE, all_actions, policies, size
-from passmuster.model.errors import UserError
+from passmuster.model.errors import AccountError, UserError
 from passmuster.remediation import access
 from passmuster.remediation import catalogue as remediations
 from passmuster.sandbox.emulation.stacks.schemas import schema_of
@@ -230,17 +231,44 @@ def test_two_accounts_of_one_name_get_two_names() -> None:
     assert names == ["shop-111111111111", "shop-222222222222", "333333333333"]
 
 
-@pytest.mark.slow
-def test_the_accounts_of_an_organization_become_manifests_that_are_accepted() -> None:
+LIST = ["accounts", "list", "--from-organization"]
+
+
+@pytest.fixture(scope="module")
+def organization() -> Iterator[SimulatedAWS]:
+    """An account that manages an organization; until that is made, nobody finds one."""
     with SimulatedAWS() as aws, own_identity(aws):
-        endpoint = ("--endpoint-url", aws.url)
-        with pytest.raises(Exception, match="is in no organization"):
-            RUNNER.invoke(app, ["accounts", "list", "--from-organization", *endpoint], catch_exceptions=False)
-        organizations = aws.client("organizations", "us-east-1")
-        organizations.create_organization(FeatureSet="ALL")
-        member = organizations.create_account(AccountName="Shop Production", Email="shop@example.com")
-        asked = ["accounts", "list", "--from-organization", "--region", "eu-central-1", "--allowed-namespace", "shop"]
-        ran = RUNNER.invoke(app, [*asked, *endpoint], catch_exceptions=False)
+        with pytest.raises(AccountError, match="is in no organization"):
+            RUNNER.invoke(app, [*LIST, "--endpoint-url", aws.url], catch_exceptions=False)
+        aws.client("organizations", "us-east-1").create_organization(FeatureSet="ALL")
+        yield aws
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--region", "EU"), r"^--region: there is no region 'EU' that this release knows"),
+        (("--region", "eu-centrl-1"), r"^--region: .*; did you mean eu-central-1\?"),
+        (("--role-name", "a b"), r"^--role-name: .*role/a b' is not the ARN of an IAM role"),
+        (("--external-id", "x"), r"^--external-id: String should have at least 2 characters"),
+        (("--allowed-namespace", "A_B"), r"^--allowed-namespace: 'A_B' is not a Kubernetes namespace"),
+        (("--remediation-role-name", "passmuster-inspection"), r"^--remediation-role-name: it must differ from --role"),
+    ],
+)
+def test_a_mistake_in_what_every_account_gets_is_told_by_its_flag(
+    organization: SimulatedAWS, arguments: tuple[str, ...], says: str
+) -> None:
+    with pytest.raises(UserError, match=says):
+        RUNNER.invoke(app, [*LIST, *arguments, "--endpoint-url", organization.url], catch_exceptions=False)
+
+
+@pytest.mark.slow
+def test_the_accounts_of_an_organization_become_manifests_that_are_accepted(organization: SimulatedAWS) -> None:
+    organizations = organization.client("organizations", "us-east-1")
+    member = organizations.create_account(AccountName="Shop Production", Email="shop@example.com")
+    asked = [*LIST, "--region", "eu-central-1", "--allowed-namespace", "shop", "--endpoint-url", organization.url]
+    ran = RUNNER.invoke(app, asked, catch_exceptions=False)
     loaded = manifest.load(ran.stdout, offline.facts(), remediations.load().inputs())
     ids = {one.spec.account_id for one in loaded}  # type: ignore[union-attr]
     assert ids == {DEFAULT_ACCOUNT, member["CreateAccountStatus"]["AccountId"]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import socket
@@ -154,6 +155,28 @@ def test_several_accounts_give_a_list(aws: SimulatedAWS, run: Run, tmp_path: Pat
     assert [item["status"]["declared"] for item in ran.json["items"]] == ["Production", "Foundation"]
 
 
+def test_two_policies_for_one_account_are_told_apart(aws: SimulatedAWS, run: Run, tmp_path: Path) -> None:
+    whole = json.loads(_manifests(level="Foundation"))
+    strict = json.loads(_manifests())["items"][1]
+    strict["metadata"]["name"] = "strict"
+    (tmp_path / "p.json").write_text(json.dumps({**whole, "items": [*whole["items"], strict]}))
+    arguments = ("-f", "p.json", "--endpoint-url", aws.url)
+    table = run("inspect", *arguments)
+    assert table.code == 1
+    heads = [line for line in table.out.splitlines() if line.startswith("Account ")]
+    assert [head.split(" · ")[:2] for head in heads] == [
+        ["Account 123456789012", "shop under shop/shop"],
+        ["Account 123456789012", "shop under shop/strict"],
+    ]
+    heads = [line for line in run("inspect", *arguments, "-o", "markdown").out.splitlines() if line.startswith("# ")]
+    assert heads == ["# shop under shop/shop: Foundation reached", "# shop under shop/strict: Foundation reached"]
+    heads = [line for line in run("plan", *arguments).out.splitlines() if line.startswith("Account ")]
+    assert [head.split("   ")[0] for head in heads] == [
+        "Account 123456789012 · shop under shop/shop",
+        "Account 123456789012 · shop under shop/strict",
+    ]
+
+
 def test_html_and_markdown_reports_are_printed(aws: SimulatedAWS, run: Run) -> None:
     arguments = ("inspect", "-f", str(example("shop.yaml")), "--endpoint-url", aws.url, "-o")
     assert run(*arguments, "html").out.startswith("<!doctype html>")
@@ -201,9 +224,44 @@ def test_a_wrong_manifest_is_explained_without_a_traceback(run: Run, tmp_path: P
     assert "Traceback" not in ran.err
 
 
-def test_a_missing_file_is_named(run: Run) -> None:
-    ran = run("inspect", "-f", "nowhere.yaml")
-    assert (ran.code, ran.err.strip()) == (2, "Error: nowhere.yaml does not exist")
+@pytest.mark.parametrize("name", ["nowhere.yaml", "[red]a:x:b.yaml"])
+def test_a_missing_file_is_named_as_it_was_written(run: Run, name: str) -> None:
+    ran = run("inspect", "-f", name)
+    assert (ran.code, ran.err.strip()) == (2, f"Error: {name} does not exist")
+
+
+def test_a_file_that_cannot_be_looked_at_is_named(run: Run) -> None:
+    name = "x" * 300 + ".yaml"
+    ran = run("inspect", "-f", name)
+    assert (ran.code, ran.err.strip()) == (2, f"Error: {name} cannot be read: File name too long")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (b"kind: \xff\n", "standard input is not text in UTF-8: save it in that encoding"),
+        (b"", "-: it is empty"),
+        (None, "-f -: standard input is closed: pipe a manifest into it"),
+    ],
+)
+def test_a_standard_input_without_a_manifest_is_one_sentence(
+    run: Run, monkeypatch: pytest.MonkeyPatch, given: bytes | None, said: str
+) -> None:
+    stdin = io.TextIOWrapper(io.BytesIO(given), encoding="utf-8") if given is not None else None
+    monkeypatch.setattr("sys.stdin", stdin)
+    ran = run("inspect", "-f", "-")
+    assert (ran.code, ran.out, ran.err.strip()) == (2, "", f"Error: {said}")
+
+
+def test_files_that_were_put_together_are_read_from_standard_input(
+    aws: SimulatedAWS, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account, policy = (json.dumps(one) for one in json.loads(_manifests(level="Foundation"))["items"])
+    together = f"\ufeff{account}\r\n---\r\n---\r\n\ufeff{policy}\r\n---\r\n".encode()
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(together), encoding="ascii"))
+    ran = run("inspect", "-f", "-", "--endpoint-url", aws.url)
+    assert ran.code == 0
+    assert "Level  Foundation (Foundation declared)" in ran.out
 
 
 @pytest.mark.parametrize(
@@ -213,6 +271,7 @@ def test_a_missing_file_is_named(run: Run) -> None:
         (("--region", "eu-centrl-1"), "there is no region 'eu-centrl-1' that this release knows; did you mean eu-cent"),
         (("--region", "eu-central-1", "--role-arn", "reader"), "--role-arn: 'reader' is not the ARN of an IAM role"),
         (("--region", "eu-central-1", "--endpoint-url", "localhost"), "'localhost' is no endpoint: write http://HOST"),
+        (("--region", "eu-central-1", "--endpoint-url", "http://localhost:99999"), "is no endpoint: write http://HOST"),
         (("-f", str(example("shop.yaml"))), "--account-id does not go with -f"),
     ],
 )
@@ -266,6 +325,12 @@ def test_one_name_for_two_accounts_is_refused(run: Run, tmp_path: Path) -> None:
     ran = run("inspect", "-f", "one.json", "-f", "two.json")
     assert ran.code == 2
     assert "AWSAccount shop is there twice and differs" in ran.said
+
+
+def test_a_file_that_is_named_twice_is_inspected_once(aws: SimulatedAWS, run: Run, tmp_path: Path) -> None:
+    (tmp_path / "p.json").write_text(_manifests(level="Foundation"))
+    ran = run("inspect", "-f", "p.json", "-f", ".", "--endpoint-url", aws.url, "-o", "json")
+    assert (ran.code, ran.json["kind"]) == (0, "ReadinessReport")
 
 
 def test_a_file_in_another_encoding_says_which_it_should_have(run: Run, tmp_path: Path) -> None:
@@ -382,8 +447,10 @@ def test_a_plan_is_written_for_a_pipeline_and_written_again_with_the_same_bytes(
     assert _contents(tmp_path / "two") == written
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "README.md").write_text("mine")
+    aws.requests.clear()
     refused = run(*arguments, "mine")
     assert refused.code == 2
+    assert aws.requests == [], "it is refused before anything is inspected"
     assert "did not write" in " ".join(refused.err.split())
     assert set(_contents(tmp_path / "mine")) == {"README.md"}
 
@@ -445,10 +512,13 @@ def test_a_plan_for_several_accounts_has_a_folder_for_each(aws: SimulatedAWS, ru
     assert plans == [f"{ACCOUNT}/shop/again/plan.md", f"{ACCOUNT}/shop/shop/plan.md"]
 
 
-def test_a_plan_is_no_html(run: Run) -> None:
-    ran = run("plan", "-o", "html")
-    assert ran.code == 2
-    assert "--output-dir DIR writes it as Markdown" in ran.said
+@pytest.mark.parametrize("command", ["plan", "checks"])
+def test_what_is_no_report_is_a_table_or_json(run: Run, command: str) -> None:
+    ran = run(command, "-o", "html")
+    assert (ran.code, ran.out) == (2, "")
+    assert "'html' is not one of 'table', 'json'" in re.sub(r"[\s│]+", " ", ran.err)
+    helped = " ".join(run(command, "--help").out.split())
+    assert "markdown" not in helped
 
 
 def test_an_unknown_input_is_refused_with_the_known_ones(run: Run) -> None:
@@ -462,8 +532,11 @@ def test_an_unknown_input_is_refused_with_the_known_ones(run: Run) -> None:
     [
         ("domain=", "--input domain: a value is missing"),
         ("monthlyBudget=ten", "--input monthlyBudget: 'ten' is not a whole number"),
+        ("monthlyBudget=²", "--input monthlyBudget: '²' is not a whole number"),
         ("tags=Team", "--input tags: write KEY:VALUE,KEY:VALUE instead of 'Team'"),
         (f"domain={'x' * 300}", "--input domain: the text has 300 characters"),
+        ("healthPath=health", "--input healthPath: 'health' does not look like what it is for: The path that answers"),
+        ("wafCommonRules=block", "--input wafCommonRules: 'block' does not look like what it is for"),
     ],
 )
 def test_an_input_that_a_manifest_could_not_hold_is_refused(run: Run, given: str, said: str) -> None:
@@ -498,6 +571,13 @@ def test_a_step_that_lacks_an_input_says_how_to_give_it_here(aws: SimulatedAWS, 
     (tmp_path / "p.json").write_text(_manifests())
     ran = run("plan", "-f", "p.json", "--endpoint-url", aws.url)
     assert "(or here: --input NAME=VALUE)" in _said(ran.out)
+
+
+def test_progress_is_for_terminals_only(aws: SimulatedAWS, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    ran = run("inspect", "-f", str(example("shop.yaml")), "--endpoint-url", aws.url)
+    assert "\x1b[" in ran.out
+    assert ran.err == ""
 
 
 def test_a_narrow_terminal_shows_why_under_the_check(
@@ -578,6 +658,15 @@ def test_help_and_version_are_there_for_every_command(run: Run) -> None:
         assert command in whole.out
         assert run(command, "--help").code == 0
     assert run("--version").out.startswith("passmuster ")
+
+
+def test_help_flows_as_wide_as_the_terminal_and_says_what_may_be_left_out(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "250")
+    assert "without any, the ordinary AWS configuration is used. Exits with 0 when" in run("inspect", "--help").out
+    assert "passmuster report [OPTIONS] [POLICY] " in run("report", "--help").out
+    assert "passmuster checks [OPTIONS] [ID] " in run("checks", "--help").out
 
 
 def test_the_operator_says_what_is_missing_without_a_cluster(run: Run, tmp_path: Path) -> None:

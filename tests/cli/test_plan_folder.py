@@ -291,6 +291,22 @@ def test_a_file_instead_of_a_folder_is_explained(tmp_path: Path) -> None:
         plan_folder.write(tmp_path / "plan", {"plan.md": "one\n"})
 
 
+def test_a_folder_that_cannot_be_made_is_explained(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(UserError, match=r"--output-dir: .*taken/plan cannot be written: Not a dir.*; choose another"):
+        plan_folder.write(tmp_path / "taken" / "plan", {"plan.md": "ours\n"})
+
+
+def test_names_of_an_account_are_no_markup_in_a_plan() -> None:
+    evil = "![x](https://evil.example/p.png)`"
+    step = owned(Way.PATCH, Ownership(OwnerKind.TOOL, evil), "attribute = true\n")
+    report, _ = judged()
+    text = plan_folder.files(report, Plan((step,), ()), evil)["plan.md"]
+    outside = re.sub(r"(?ms)^```.*?^```$", "", text)
+    assert "!\\[x](https" in outside
+    assert "![x](https" not in outside
+
+
 def test_every_template_is_small_enough_for_the_printed_command() -> None:
     sizes = {one.name: len(one.template.encode()) for one in catalogue.load() if one.template}
     assert max(sizes.values()) <= 51_200, "aws cloudformation deploy takes more only from a bucket"

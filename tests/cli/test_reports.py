@@ -75,12 +75,15 @@ def test_the_evidence_folder_keeps_what_is_new_and_says_what_changed(
     assert moved["security-groups-restricted"] == ("Fail", "Pass")
 
 
-def test_a_folder_that_cannot_be_written_is_named(inspect: Run, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_named_before_anything_is_inspected(
+    aws: SimulatedAWS, inspect: Run, tmp_path: Path
+) -> None:
     (tmp_path / "file").write_text("")
-    ran = inspect("--evidence-dir", str(tmp_path / "file"))
-    assert ran.code == 2
-    assert "--evidence-dir: the folder" in ran.said
-    assert "Traceback" not in ran.err
+    aws.requests.clear()
+    ran = inspect("--account-id", DEFAULT_ACCOUNT, "--evidence-dir", "file/kept")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.said == "Error: --evidence-dir file/kept cannot be written: Not a directory; choose another place"
+    assert aws.requests == []
 
 
 def test_a_named_report_is_compared_with_in_every_form(

@@ -8,6 +8,7 @@ from datetime import timedelta
 from html.parser import HTMLParser
 
 import pytest
+from markdown_it import MarkdownIt
 
 import reports
 from passmuster.assess.changes import compare
@@ -55,6 +56,33 @@ def test_a_name_that_looks_like_markup_stays_text(form: str) -> None:
     finding = replace(reports.finding(80), resource=evil, message=f"The listener {evil} | answers")
     text = FORMS[form](reports.report([reports.result("https-redirect", finding)]), None, title=evil)
     assert evil not in re.sub(r"`[^`]*`", "", text)
+
+
+PICTURE = "![x](https://evil.example/p.png)"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        PICTURE,
+        f"`{PICTURE}",
+        f"`a` {PICTURE}",
+        f"```a``{PICTURE}`",
+        f"\\`{PICTURE}`",
+        f"\\{PICTURE}",
+        f"|`{PICTURE}|\\",
+    ],
+)
+def test_a_name_makes_no_picture_and_no_link_in_markdown(name: str) -> None:
+    finding = replace(reports.finding(80), resource=name, message=name, observed=name, expected=f"{name} {name}")
+    text = markdown.render(reports.report([reports.result("https-redirect", finding)]), None, title=name)
+    shown = MarkdownIt("commonmark").enable("table").parse(text)
+    inside = [child for token in shown for child in token.children or ()]
+    assert [one for one in inside if one.type == "image"] == []
+    links = [one.attrGet("href") for one in inside if one.type == "link_open"]
+    assert not any("evil" in str(link) for link in links)
+    (row,) = (line for line in text.splitlines() if line.startswith("| ✗ Fail | "))
+    assert len(re.findall(r"(?<!\\)\|", row)) == 6, "five cells"
 
 
 @pytest.mark.parametrize("form", FORMS)

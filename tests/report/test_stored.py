@@ -100,6 +100,9 @@ def test_a_check_that_the_catalogue_no_longer_has_keeps_its_verdict() -> None:
         ('{"kind": "List", "items": []}', "the List is empty"),
         ('{"kind": "ReadinessPolicy"}', "this is no ReadinessReport"),
         ('"text"', "this is no ReadinessReport"),
+        ('{"kind": "ReadinessReport", "spec": 3}', "this is no ReadinessReport"),
+        ('{"kind": "ReadinessReport", "spec": {"policyRef": "shop"}}', "this is no ReadinessReport"),
+        ("[" * 100_000, "this is not JSON"),
     ],
 )
 def test_what_is_no_report_is_refused(text: str, said: str) -> None:

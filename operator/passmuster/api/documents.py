@@ -17,6 +17,11 @@ from passmuster.model.errors import InvalidManifest
 Path = tuple[str | int, ...]
 """Names and indices that lead to a value."""
 
+MOST_VALUES = 1_000_000
+"""Values of one document with its aliases written out; more is a text that exhausts whoever reads it."""
+
+_ENDLESS = "it is nested too deeply, or an alias holds itself: write it without"
+
 
 @dataclass(frozen=True, slots=True)
 class Document:
@@ -58,7 +63,7 @@ def parse(text: str, source: str) -> Iterator[Document]:
     """
     number = 0
     try:
-        for node, value in _composed(text):
+        for node, value in _composed(text, source):
             number += 1
             yield Document(number, value, tuple(_repeated(node, ())), node)
     except yaml.MarkedYAMLError as error:
@@ -66,21 +71,40 @@ def parse(text: str, source: str) -> Iterator[Document]:
         raise InvalidManifest(f"{source}:{line}: this is not YAML: {error.problem}") from None
     except (yaml.YAMLError, ValueError) as error:
         raise InvalidManifest(f"{source}: this is not YAML: {error}") from None
+    except RecursionError:
+        raise InvalidManifest(f"{source}: {_ENDLESS}") from None
     if number == 0:
         raise InvalidManifest(f"{source}: it is empty")
 
 
-def _composed(text: str) -> Iterator[tuple[yaml.Node, Any]]:
+def _composed(text: str, source: str) -> Iterator[tuple[yaml.Node, Any]]:
     """Every document that is not empty, as a tree of nodes and as a value."""
     loader = _Loader(text)
     try:
         while loader.check_node():
             node: yaml.Node = loader.get_node()  # type: ignore[assignment]  # there is one, check_node says
+            if _size(node, {}) > MOST_VALUES:
+                at = f"{source}:{node.start_mark.line + 1}"
+                raise InvalidManifest(
+                    f"{at}: with its aliases written out it has more than {MOST_VALUES:,} values: write fewer"
+                )
             value = loader.construct_document(node)
             if value is not None:
                 yield node, value
     finally:
         loader.dispose()
+
+
+def _size(node: yaml.Node, known: dict[int, int]) -> int:
+    """How many values a node holds, itself among them, as often as aliases name them; `known` are those counted."""
+    if id(node) not in known:
+        held: list[yaml.Node] = []
+        if isinstance(node, yaml.MappingNode):
+            held = [part for pair in node.value for part in pair]
+        elif isinstance(node, yaml.SequenceNode):
+            held = node.value
+        known[id(node)] = 1 + sum(_size(child, known) for child in held)
+    return known[id(node)]
 
 
 class _Loader(yaml.SafeLoader):

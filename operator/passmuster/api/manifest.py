@@ -183,10 +183,10 @@ def _envelope(value: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem(("spec",), "the spec is missing")
 
 
-def _unknown(value: Mapping[str, Any], known: Iterable[str], path: Path) -> Iterator[Problem]:
+def _unknown(value: Mapping[Any, Any], known: Iterable[str], path: Path) -> Iterator[Problem]:
     names = list(known)
     for name in value:
-        if name not in names:
+        if isinstance(name, str) and name not in names:
             yield Problem((*path, name), f"there is no field {_shown(name)}; {_near(name, names)}")
 
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from typing import Any
+from urllib.parse import urlsplit
 
 import botocore
 import botocore.session
@@ -149,6 +150,10 @@ class Clients:
 
 
 def _is_address(endpoint_url: str) -> bool:
+    try:
+        urlsplit(endpoint_url).port  # noqa: B018  it raises for one that is no number, or too high
+    except ValueError:
+        return False
     return endpoint_url.startswith(("http://", "https://")) and bool(is_valid_endpoint_url(endpoint_url))
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 import yaml
+from pydantic import ValidationError
 
 from passmuster.api.account import AWSAccount
 from passmuster.api.resource import API_VERSION
@@ -22,6 +23,15 @@ from passmuster.model.account import Identity, Target, partition_of
 from passmuster.model.errors import UserError
 from passmuster.remediation import access
 from passmuster.remediation import catalogue as remediations
+
+FLAGS = {
+    "roleArn": "--role-name",
+    "remediationRoleArn": "--remediation-role-name",
+    "externalId": "--external-id",
+    "regions": "--region",
+    "allowedNamespaces": "--allowed-namespace",
+}
+"""The flag from which a field of an AWSAccount comes."""
 
 TEMPLATE_SIZE = 51_200
 """The most bytes of a template that CloudFormation takes without a bucket."""
@@ -134,8 +144,11 @@ def list_accounts(
     """Print an AWSAccount manifest for each account of the organization."""
     if not from_organization:
         raise UserError("say where the accounts come from: --from-organization")
+    if remediation_role_name == role_name:
+        raise UserError("--remediation-role-name: it must differ from --role-name: the role of inspections only reads")
     regions = tuple(region or ())
     at_work = offline.engine(endpoint_url)
+    offline.demand_regions(regions, at_work.clients, "--region")
     identity = Identity(profile=profile)
     home = regions[0] if regions else control_region_of(regions)
     caller = Target(at_work.identities.whoami(identity, home), (), partition_of(home), identity)
@@ -151,7 +164,10 @@ def list_accounts(
         external_id=external_id,
         namespaces=tuple(namespace or ()),
     ):
-        AWSAccount.read(document)
+        try:
+            AWSAccount.read(document)
+        except ValidationError as error:
+            raise UserError(offline.wrong_flag(error, FLAGS)) from error
         documents.append(yaml.safe_dump(document, sort_keys=False, width=120))
     print("---\n".join(documents), end="")
     note(f"{len(documents)} accounts" + (f"; left out, not active: {_named(skipped)}" if skipped else ""))

@@ -7,6 +7,7 @@ evidence store, so that one can be copied into the other.
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -39,6 +40,11 @@ class Archive:
     previous: Path | None = None
     folder: Path | None = None
 
+    def prepare(self) -> None:
+        """Makes sure of the folder before anything is inspected. Raises UserError for one that takes no file."""
+        if self.folder is not None:
+            demand_room(self.folder, f"--evidence-dir {self.folder}")
+
     def earlier(self, policy: ReadinessPolicy, account: AWSAccount) -> Earlier | None:
         """The report to compare with: of the named file, else the last one in the folder; None without either.
 
@@ -51,7 +57,7 @@ class Archive:
         found = stored.of_account(stored.parsed(text_of(self.previous), str(self.previous)), account_id)
         if not found:
             raise UserError(f"{self.previous} holds no report on the account {account_id}: name one with --previous")
-        same = [one for one in found if (one["spec"].get("policyRef") or {}).get("name") == policy.metadata.name]
+        same = [one for one in found if one["spec"].get("policyRef", {}).get("name") == policy.metadata.name]
         document = (same or found)[-1]
         report = stored.read(document, str(self.previous)).report
         return Earlier(report, document, kept.stored_at if kept is not None else None, same_policy=bool(same))
@@ -107,15 +113,31 @@ class Archive:
         return root / spec.folder if spec is not None and spec.folder is not None else root
 
 
+def demand_room(folder: Path, told: str) -> None:
+    """Makes the folder if need be, and sure that it takes files. Raises UserError, which begins with `told`."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(f"{told} cannot be written: {error.strerror}; choose another place") from error
+
+
 def text_of(path: Path) -> str:
     """The text of a file. Raises UserError that names it."""
     try:
-        return path.read_text(encoding="utf-8")
+        return decoded(path.read_bytes(), str(path))
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not text in UTF-8: save it in that encoding") from error
     except IsADirectoryError as error:
         raise UserError(f"{path} is a folder: name a file in it") from error
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def decoded(data: bytes, source: str) -> str:
+    """The text that bytes are. Raises UserError that names where they come from."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{source} is not text in UTF-8: save it in that encoding") from error

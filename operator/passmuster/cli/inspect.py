@@ -11,7 +11,7 @@ import typer
 
 from passmuster.cli import offline, plan_folder, terminal
 from passmuster.cli.archive import Archive
-from passmuster.cli.options import DocsUrl, Endpoint, Output, Previous
+from passmuster.cli.options import DocsUrl, Endpoint, Listing, Output, Previous
 from passmuster.model.errors import AccountError, UserError
 from passmuster.model.verdict import Phase, level_order
 
@@ -71,7 +71,8 @@ def inspect(
     match output:
         case Output.TABLE:
             for result in results:
-                terminal.print_report(result.report, result.plan, offline.catalogue(), verbose=verbose)
+                name = result.job.name if len(results) > 1 else ""
+                terminal.print_report(result.report, result.plan, offline.catalogue(), name=name, verbose=verbose)
                 terminal.print_changes(result.changes)
         case Output.JSON:
             print(as_json([result.document() for result in results], several=len(results) + len(refused) > 1))
@@ -127,7 +128,9 @@ def plan(
         list[str] | None,
         typer.Option("--input", help="Input of remediations as NAME=VALUE, for example domain=shop.example.com."),
     ] = None,
-    output: Annotated[Output, typer.Option("--output", "-o", help="table or json.")] = Output.TABLE,
+    output: Annotated[
+        Listing, typer.Option("--output", "-o", help="How it is printed; --output-dir writes it as Markdown.")
+    ] = Listing.TABLE,
     output_dir: Annotated[
         Path | None,
         typer.Option(
@@ -139,8 +142,6 @@ def plan(
     ] = None,
 ) -> None:
     """Show what would reach the level: every change with its cost, risk, order, effect and undo. Changes nothing."""
-    if output in (Output.HTML, Output.MARKDOWN):
-        raise UserError(f"--output {output.value}: a plan is a table or json; --output-dir DIR writes it as Markdown")
     asked = offline.Asked(
         files=tuple(file or ()),
         profile=profile,
@@ -151,6 +152,8 @@ def plan(
         level=level,
         inputs=offline.inputs(set_input or ()),
     )
+    if output_dir is not None:
+        plan_folder.demand_ours(output_dir)
     refused: list[AccountError] = []
     results = offline.inspect(asked, endpoint_url, refused=refused)
     _tell(refused, results)
@@ -158,11 +161,11 @@ def plan(
         wanted = _files(results)
         plan_folder.write(output_dir, wanted)
         terminal.note(f"Wrote {len(wanted)} files: {', '.join(_plans(output_dir, wanted))}")
-    elif output is Output.JSON:
+    elif output is Listing.JSON:
         print(json.dumps([result.plan_document() for result in results], indent=2, ensure_ascii=False))
     else:
         for result in results:
-            terminal.print_plan(result.report, result.plan)
+            terminal.print_plan(result.report, result.plan, name=result.job.name if len(results) > 1 else "")
     if refused:
         raise typer.Exit(2)
 

@@ -17,7 +17,7 @@ from passmuster.checks import catalogue
 from passmuster.checks.declaration import Check
 from passmuster.checks.judge import calls_of
 from passmuster.cli import offline
-from passmuster.cli.options import Output
+from passmuster.cli.options import Listing
 from passmuster.cli.terminal import NARROW, deliver, note
 from passmuster.engine.inspection import reads_of
 from passmuster.inventory.call import union
@@ -76,15 +76,13 @@ def check_document(check: Check) -> dict[str, Any]:
 
 
 def checks(
-    check_id: Annotated[
-        str | None, typer.Argument(metavar="[ID]", help="A check id; without it all are listed.")
-    ] = None,
-    output: Annotated[Output, typer.Option("--output", "-o", help="table or json.")] = Output.TABLE,
+    check_id: Annotated[str | None, typer.Argument(metavar="ID", help="A check id; without it all are listed.")] = None,
+    output: Annotated[Listing, typer.Option("--output", "-o", help="How they are printed.")] = Listing.TABLE,
 ) -> None:
     """List the readiness checks, or explain one."""
     known = catalogue.load()
     chosen = [known.get(check_id)] if check_id is not None else list(known)
-    if output is Output.JSON:
+    if output is Listing.JSON:
         print(json.dumps([check_document(check) for check in chosen], indent=2, ensure_ascii=False))
         return
     console = Console(highlight=False)

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from passmuster import __version__
-from passmuster.cli import accounts, change, cluster, inspect, knowledge, monitoring, playground, report
+from passmuster.cli import accounts, change, cluster, inspect, knowledge, monitoring, playground, report, streams
 from passmuster.cli.terminal import fail
 from passmuster.model.errors import PassmusterError
 
@@ -23,7 +23,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -67,15 +67,15 @@ def options(
 def run() -> None:
     """Runs the command line; the one place where our errors become a sentence and an exit code."""
     try:
-        app()
+        try:
+            app()
+        finally:
+            streams.flush()
     except PassmusterError as error:
         fail(str(error))
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(0)
 
 
 if __name__ == "__main__":

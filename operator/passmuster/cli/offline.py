@@ -5,7 +5,9 @@ Used by `inspect`, `plan` and the demo.
 
 from __future__ import annotations
 
+import re
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -34,7 +36,7 @@ from passmuster.checks import catalogue as checks
 from passmuster.checks.catalogue import Catalogue
 from passmuster.checks.judge import distinct_calls
 from passmuster.cli import granted, plan_folder, terminal, totals
-from passmuster.cli.archive import Archive, text_of
+from passmuster.cli.archive import Archive, decoded, text_of
 from passmuster.engine import documents
 from passmuster.engine.evidence import NO_NAMESPACE
 from passmuster.engine.inspection import Inspector, Task
@@ -76,7 +78,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One account under one policy, by whatever name it was given."""
+    """One account under one policy. `name` is the account's where no other policy is for it, else tells them apart."""
 
     governed: Governed
     profile: str | None
@@ -215,7 +217,9 @@ def inspect(
     archive = archive or Archive()
     at_work = engine(endpoint_url)
     results = []
-    for job in _known_places(jobs(asked, at_work.identities), at_work.clients):
+    named = _known_places(jobs(asked, at_work.identities), at_work.clients)
+    archive.prepare()
+    for job in named:
         governed = job.governed
         task = Task(
             target=_with_profile(governed.target, job.profile),
@@ -223,6 +227,7 @@ def inspect(
             recovery=governed.recovery,
             interval=governed.interval,
             payer=_with_profile(governed.payer, job.profile) if governed.payer is not None else None,
+            payer_missing=governed.payer_missing,
             fresh=True,
         )
         earlier = archive.earlier(governed.policy, governed.account)
@@ -257,10 +262,15 @@ def inspect(
 def _known_places(named: Sequence[Job], clients: Clients) -> Sequence[Job]:
     """The same, once no region is mistyped: an inspection would find nothing there, or wait for nobody's answer."""
     for job in named:
-        for region in job.governed.target.regions:
-            if (fault := clients.unknown(region)) is not None:
-                raise UserError(f"{job.name}: {fault}")
+        demand_regions(job.governed.target.regions, clients, job.name)
     return named
+
+
+def demand_regions(regions: Iterable[str], clients: Clients, told: str) -> None:
+    """Raises UserError, which begins with `told`, for a region that does not exist."""
+    for region in regions:
+        if (fault := clients.unknown(region)) is not None:
+            raise UserError(f"{told}: {fault}")
 
 
 def jobs(asked: Asked, identities: Identities) -> list[Job]:
@@ -298,16 +308,16 @@ def jobs(asked: Asked, identities: Identities) -> list[Job]:
     try:
         account = AWSAccount.read(manifest_of_it)
     except ValidationError as error:
-        raise UserError(_wrong_flag(error)) from error
+        raise UserError(wrong_flag(error, FLAGS)) from error
     return [Job(without_cluster(_policy(account_id, asked.level), account), asked.profile, account_id)]
 
 
-def _wrong_flag(error: ValidationError) -> str:
-    """What is wrong with the first field, by the flag that it came from."""
+def wrong_flag(error: ValidationError, flags: Mapping[str, str]) -> str:
+    """What is wrong with the first field, by the flag that it came from; `flags` has it by the field's name."""
     first = error.errors(include_url=False)[0]
     field_name = next((str(part) for part in first["loc"][1:2]), "")
     told = (first.get("ctx") or {}).get("what", first["msg"])
-    return f"{FLAGS.get(field_name, field_name)}: {told}"
+    return f"{flags.get(field_name, field_name)}: {told}"
 
 
 def _policy(account: str, level: Phase | None) -> ReadinessPolicy:
@@ -322,28 +332,36 @@ def _policy(account: str, level: Phase | None) -> ReadinessPolicy:
 
 
 def _from_files(asked: Asked) -> Iterable[Job]:
-    objects: list[Any] = []
+    written: list[Any] = []
     for path in _manifests(asked.files):
-        objects.extend(manifest.load(_text(path), facts(), remediations.load().inputs(), source=str(path)))
-    _once(objects)
+        written.extend(manifest.load(_text(path), facts(), remediations.load().inputs(), source=str(path)))
+    objects = _once(written)
     accounts = {o.metadata.name: o for o in objects if isinstance(o, AWSAccount)}
     policies = [o for o in objects if isinstance(o, ReadinessPolicy)]
     if not accounts:
         raise InvalidManifest("the files hold no AWSAccount: add the one that the policy's accountRef names")
     if not policies:
         policies = [_policy(name, asked.level) for name in accounts]
+    if asked.level is not None:
+        policies = [_at(asked.level, policy) for policy in policies]
+    pairs = [(policy, account) for policy in policies for account in _accounts_of(policy, accounts)]
+    times = Counter(account.metadata.name for _, account in pairs)
     given, told = granted.granted_in(objects, policies, accounts.values()), list[Grant]()
-    for policy in policies:
-        if asked.level is not None:
-            spec = policy.spec.model_copy(update={"level": asked.level})
-            policy = policy.model_copy(update={"spec": spec})
-        for account in _accounts_of(policy, accounts):
-            payer = account.spec.payer_account_ref
-            paying = accounts.get(payer.name) if payer is not None else None
-            found = granted.standing(given, policy, account, catalogue(), datetime.now(UTC))
-            told.extend(found)
-            yield Job(without_cluster(policy, account, paying, found), asked.profile, account.metadata.name)
+    for policy, account in pairs:
+        payer = account.spec.payer_account_ref
+        paying = accounts.get(payer.name) if payer is not None else None
+        found = granted.standing(given, policy, account, catalogue(), datetime.now(UTC))
+        told.extend(found)
+        name = account.metadata.name
+        if times[name] > 1:
+            name += f" under {'/'.join(filter(None, (policy.metadata.namespace, policy.metadata.name)))}"
+        yield Job(without_cluster(policy, account, paying, found), asked.profile, name)
     granted.tell(told)
+
+
+def _at(level: Phase, policy: ReadinessPolicy) -> ReadinessPolicy:
+    """The policy with another level declared."""
+    return policy.model_copy(update={"spec": policy.spec.model_copy(update={"level": level})})
 
 
 def _accounts_of(policy: ReadinessPolicy, accounts: Mapping[str, AWSAccount]) -> Sequence[AWSAccount]:
@@ -367,27 +385,37 @@ def _accounts_of(policy: ReadinessPolicy, accounts: Mapping[str, AWSAccount]) ->
 def _manifests(given: Iterable[Path]) -> Iterator[Path]:
     """The files that were named; of a folder the manifests in it, as kubectl reads them."""
     for path in given:
-        if not path.is_dir():
+        try:
+            found = sorted(one for one in path.iterdir() if one.suffix in MANIFESTS and one.is_file())
+        except (NotADirectoryError, FileNotFoundError):
             yield path
             continue
-        found = sorted(one for one in path.iterdir() if one.suffix in MANIFESTS and one.is_file())
+        except OSError as error:
+            raise UserError(f"{path} cannot be read: {error.strerror}") from error
         if not found:
             raise UserError(f"the folder {path} holds no manifest ({', '.join(MANIFESTS)})")
         yield from found
 
 
-def _once(objects: Iterable[Any]) -> None:
-    """Raises InvalidManifest where two objects that differ have one name."""
+def _once(objects: Iterable[Any]) -> list[Any]:
+    """Each object once. Raises InvalidManifest where two that differ have one name."""
     seen: dict[tuple[str, str | None, str], Any] = {}
     for one in objects:
         name = (one.kind, one.metadata.namespace, one.metadata.name)
         if seen.setdefault(name, one) != one:
             raise InvalidManifest(f"{one.kind} {one.metadata.name} is there twice and differs: remove one of the two")
+    return list(seen.values())
 
 
 def _text(path: Path) -> str:
-    """The text of a manifest, whatever mark of its encoding an editor put before it."""
-    return (sys.stdin.read() if str(path) == "-" else text_of(path)).removeprefix("\ufeff")
+    """The text of a manifest, whatever mark of its encoding an editor put before it or one of its parts."""
+    if str(path) != "-":
+        text = text_of(path)
+    elif sys.stdin is None:
+        raise UserError("-f -: standard input is closed: pipe a manifest into it")
+    else:
+        text = decoded(sys.stdin.buffer.read(), "standard input")
+    return re.sub("^\ufeff", "", text, flags=re.MULTILINE)
 
 
 def _with_profile(target: Target, profile: str | None) -> Target:
@@ -410,7 +438,7 @@ def inputs(given: Iterable[str]) -> dict[str, Any]:
         if not value:
             raise UserError(f"--input {name}: a value is missing")
         if known[name].kind is Kind.INTEGER:
-            if not value.isdigit():
+            if not value.isdecimal():
                 raise UserError(f"--input {name}: {value!r} is not a whole number")
             found[name] = int(value)
         elif known[name].kind is Kind.STRING_MAP:

@@ -22,6 +22,13 @@ DocsUrl = Annotated[
 ]
 
 
+class Listing(StrEnum):
+    """How a list is printed."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
 class Output(StrEnum):
     """How a result is printed."""
 

@@ -20,6 +20,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from passmuster.api.remediation import Way
@@ -35,7 +36,7 @@ from passmuster.remediation.definition import Operation
 from passmuster.remediation.ownership import OwnerKind
 from passmuster.remediation.pricing import Position
 from passmuster.remediation.rendering import Proposal
-from passmuster.report.writing import cell, codes, fenced, guide, table
+from passmuster.report.writing import code, codes, fenced, guide, inert, table
 
 LIST = ".passmuster-plan"
 PLAN = "plan.md"
@@ -96,7 +97,7 @@ def write(folder: Path, wanted: Mapping[str, str]) -> None:
     Raises UserError, before anything is written, for a folder that holds something and was not written by us, and for
     a file in the way that is not ours.
     """
-    try:
+    with _reachable(folder):
         known = _known(folder)
         foreign = sorted(path for path in wanted if path not in known and (folder / path).exists())
         if foreign:
@@ -110,8 +111,24 @@ def write(folder: Path, wanted: Mapping[str, str]) -> None:
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(text.encode())
         _note(folder, wanted)
+
+
+def demand_ours(folder: Path) -> None:
+    """Makes sure, before anything is inspected, of a folder that is empty, ours, or not there yet.
+
+    Raises UserError for any other.
+    """
+    with _reachable(folder):
+        _known(folder)
+
+
+@contextmanager
+def _reachable(folder: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
-        raise UserError(f"--output-dir {folder} cannot be written: {error}") from error
+        place = error.filename or folder
+        raise UserError(f"--output-dir: {place} cannot be written: {error.strerror}; choose another folder") from error
 
 
 def _known(folder: Path) -> set[str]:
@@ -153,9 +170,10 @@ def _remove(folder: Path, path: str) -> None:
 def _guide(proposal: Proposal) -> Iterator[str]:
     yield f"# {proposal.definition.title}"
     yield ""
-    yield f"Account {proposal.account_id}, {proposal.region}: `{proposal.target}`"
+    yield f"Account {proposal.account_id}, {proposal.region}: {code(proposal.target)}"
     if proposal.way in PATCHES and proposal.owner is not None:
-        owner = f"the stack {proposal.owner.name}" if proposal.owner.kind is OwnerKind.STACK else proposal.owner.name
+        name = inert(proposal.owner.name)
+        owner = f"the stack {name}" if proposal.owner.kind is OwnerKind.STACK else name
         better = f" Merge {PATCHES[proposal.way]} there instead." if proposal.instructions.patch else ""
         yield ""
         yield f"The resource belongs to {owner}, whose next deployment may revert what is changed past it.{better}"
@@ -166,7 +184,7 @@ def _guide(proposal: Proposal) -> Iterator[str]:
 
 def _plan(report: Report, plan: Plan, title: str) -> Iterator[str]:
     numbered = list(enumerate(plan.steps, start=1))
-    yield f"# {cell(title)}: from {report.level} to {report.declared}"
+    yield f"# {inert(title)}: from {report.level} to {report.declared}"
     yield ""
     yield (
         f"Account {report.account_id}, {', '.join(report.regions)}: level {report.level}, score "
@@ -199,7 +217,7 @@ def _plan(report: Report, plan: Plan, title: str) -> Iterator[str]:
         "Level and score then",
         "Digest",
     )
-    yield from table(header, (_step_row(number, step) for number, step in numbered))
+    yield from table(header, (_step_row(number, step) for number, step in numbered), inert)
     for number, step in numbered:
         yield ""
         yield from _step(number, step)
@@ -262,11 +280,11 @@ def _step_row(number: int, step: Step) -> Sequence[str]:
 
 def _step(number: int, step: Step) -> Iterator[str]:
     proposal, definition = step.proposal, step.proposal.definition
-    yield f"### {number}. {cell(definition.title)}"
+    yield f"### {number}. {inert(definition.title)}"
     yield ""
     yield " ".join(definition.description.split())
     yield ""
-    yield f"- Name: `{proposal.name}`, in {proposal.region}, of `{proposal.target}`"
+    yield f"- Name: `{proposal.name}`, in {proposal.region}, of {code(proposal.target)}"
     yield f"- Fixes: {codes(proposal.fixes)}"
     if step.waits_for:
         yield f"- Needs first: {codes(step.waits_for)} to pass"
@@ -281,7 +299,7 @@ def _step(number: int, step: Step) -> Iterator[str]:
         yield from fenced("diff", map(_diff, proposal.changes))
     yield ""
     if step.blocked is not None:
-        yield f"**Blocked**: {step.blocked.message}. There are no files for it yet."
+        yield f"**Blocked**: {inert(step.blocked.message)}. There are no files for it yet."
         return
     folder = folder_of(step)
     names = ", ".join(f"[{name}]({folder}/{name})" for name in sorted(step_files(proposal)))
@@ -319,7 +337,7 @@ def _commands(step: Step, folder: str) -> Iterator[str]:
             return
         case Way.OWNER_STACK | Way.PATCH if proposal.instructions.patch:
             where = "template of the stack" if proposal.way is Way.OWNER_STACK else "configuration that owns it,"
-            name = proposal.owner.name if proposal.owner is not None else ""
+            name = inert(proposal.owner.name) if proposal.owner is not None else ""
             yield f"Apply: merge `{PATCHES[proposal.way]}` into the {where} {name}, and deploy that as always."
         case Way.API_STEP:
             yield f"Apply: follow [{GUIDE}]({folder}/{GUIDE}); note before what is there, to go back to:"

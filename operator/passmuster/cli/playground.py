@@ -3,14 +3,13 @@ one. The sandbox is an extra and is imported only here, when a command needs it.
 
 from __future__ import annotations
 
-import tempfile
-from errno import EISDIR
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated
 
 import typer
 
+from passmuster.cli.archive import demand_room
 from passmuster.model.errors import Unavailable, UserError
 
 sandbox = typer.Typer(
@@ -47,14 +46,9 @@ def demo(
 
 def _prepare(report: Path) -> None:
     """Makes sure of the report's place before the story is told. Raises UserError for one that takes no file."""
-    try:
-        report.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=report.parent):
-            pass
-        if report.is_dir():
-            raise IsADirectoryError(EISDIR, "it is a folder")
-    except OSError as error:
-        raise UserError(f"--report {report} cannot be written: {error.strerror}; choose another place") from error
+    demand_room(report.parent, f"--report {report}")
+    if report.is_dir():
+        raise UserError(f"--report {report} cannot be written: it is a folder; choose another place")
 
 
 @sandbox.command("up")

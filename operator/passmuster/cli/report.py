@@ -21,7 +21,7 @@ from passmuster.report.stored import Stored
 
 
 def report(
-    policy: Annotated[str | None, typer.Argument(metavar="[POLICY]", help="A ReadinessPolicy of the cluster.")] = None,
+    policy: Annotated[str | None, typer.Argument(metavar="POLICY", help="A ReadinessPolicy of the cluster.")] = None,
     namespace: Annotated[str, typer.Option("--namespace", "-n", help="Namespace of the policy.")] = "default",
     file: Annotated[
         Path | None,

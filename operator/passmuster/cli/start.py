@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import sys
 
+from passmuster.cli import streams
+
 
 def run() -> None:
     """Loads the commands and runs them."""
+    streams.prepare()
     try:
         from passmuster.cli import main
 

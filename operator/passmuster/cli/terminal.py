@@ -5,12 +5,12 @@ Results go to standard output, everything else to standard error, so that output
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 from rich.text import Text
@@ -28,7 +28,7 @@ from passmuster.model.evidence import Attestation, Waiver
 from passmuster.model.grant import Grant
 from passmuster.model.report import CheckResult, Report
 from passmuster.model.verdict import Reason, Status, level_order
-from passmuster.report.phrasing import moment
+from passmuster.report.phrasing import moment, plain
 
 SYMBOLS: Mapping[str, tuple[str, str]] = {
     Status.PASS: ("✓", "green"),
@@ -45,12 +45,12 @@ SHOWN_RESOURCES = 10
 
 def fail(message: str) -> None:
     """One sentence on standard error."""
-    Console(stderr=True).print(f"[bold red]Error:[/] {escape(message)}", soft_wrap=True, highlight=False)
+    Console(stderr=True).print(Text.assemble(("Error:", "bold red"), " ", message), soft_wrap=True)
 
 
 def note(message: str) -> None:
     """A line for people on standard error."""
-    Console(stderr=True).print(escape(message), soft_wrap=True, highlight=False)
+    Console(stderr=True).print(Text(message), soft_wrap=True)
 
 
 def deliver(text: str, path: Path | None) -> None:
@@ -72,9 +72,9 @@ def _silent(_done: int, _known: int) -> None:
 
 @contextmanager
 def progress(label: str) -> Iterator[Advance]:
-    """A bar on standard error while requests are made; nothing where that is not a terminal."""
+    """A bar on standard error while requests are made; nothing where that is not a terminal, also with FORCE_COLOR."""
     console = Console(stderr=True)
-    if not console.is_terminal:
+    if sys.stderr is None or not sys.stderr.isatty():
         yield _silent
         return
     columns = (
@@ -93,13 +93,18 @@ def progress(label: str) -> Iterator[Advance]:
         yield advance
 
 
-def print_report(report: Report, plan: Plan | None, catalogue: Catalogue, *, verbose: bool = False) -> None:
-    """The report as `passmuster inspect` shows it: level first, then what fails, phase by phase, then what to do."""
+def print_report(
+    report: Report, plan: Plan | None, catalogue: Catalogue, *, name: str = "", verbose: bool = False
+) -> None:
+    """The report as `passmuster inspect` shows it: level first, then what fails, phase by phase, then what to do.
+
+    `name` is for people who see several.
+    """
     console = Console(highlight=False)
     inspection = report.inspection
     where = ", ".join(report.regions)
     console.print(
-        f"Account [bold]{report.account_id}[/] · {where} · {len(report.checks)} checks · {inspection.calls} calls · "
+        f"{_account(report, name)} · {where} · {len(report.checks)} checks · {inspection.calls} calls · "
         f"{inspection.duration:.1f} s"
     )
     style = {True: "bold green", False: "bold red", None: "bold yellow"}[report.compliant]
@@ -124,6 +129,11 @@ def print_report(report: Report, plan: Plan | None, catalogue: Catalogue, *, ver
     if not verbose:
         known = sum(c.status in (Status.PASS, Status.NOT_APPLICABLE) for c in report.checks)
         console.print(f"\n[dim]{known} checks pass or do not apply; --verbose shows them. {len(catalogue)} in all.[/]")
+
+
+def _account(report: Report, name: str) -> str:
+    """The account, and where there are several its name, in rich's markup."""
+    return f"Account [bold]{report.account_id}[/]" + (f" · {name}" if name else "")
 
 
 def _grid(names: int) -> Table:
@@ -154,12 +164,12 @@ def _checks(checks: list[CheckResult], *, narrow: bool) -> Table:
 
 def _why(check: CheckResult) -> Text:
     telling = [f for f in check.findings if f.status is check.status] or list(check.findings)
-    lines = list(dict.fromkeys(f.message for f in telling))
+    lines = list(dict.fromkeys(plain(f.message) for f in telling))
     text = Text("\n".join(lines[:SHOWN_FINDINGS]))
     if len(lines) > SHOWN_FINDINGS:
         text.append(f"\n… {len(lines) - SHOWN_FINDINGS} more (--output json lists all)", "dim")
     for warning in dict.fromkeys(w for f in check.findings for w in f.warnings):
-        text.append(f"\n! {warning}", "yellow")
+        text.append(f"\n! {plain(warning)}", "yellow")
     return text
 
 
@@ -237,7 +247,7 @@ def print_changes(changes: Changes | None) -> None:
         (changes.gone, changes.more_gone, "-"),
     ):
         for one in sightings[:SHOWN_RESOURCES]:
-            table.add_row(Text(sign), one.check, Text(one.resource))
+            table.add_row(Text(sign), one.check, Text(plain(one.resource)))
         rest = len(sightings) + more - min(len(sightings), SHOWN_RESOURCES)
         if rest:
             table.add_row(Text(sign), "", Text(f"{rest} more (--output json lists all)", "dim"))
@@ -265,17 +275,18 @@ def _print_step(console: Console, number: int, step: Step) -> None:
     table.add_column(overflow="fold")
     table.add_row("name", f"{proposal.name} in {proposal.region}")
     table.add_row("owner", Text.assemble(owner_in_words(proposal), ("   by way of ", "dim"), proposal.way.value))
-    table.add_row("changes", Text("\n".join(proposal.changes), "green"))
+    if proposal.changes:
+        table.add_row("changes", Text("\n".join(map(plain, proposal.changes)), "green"))
     for name, value in facts:
         table.add_row(name, Text(value))
     console.print(table)
 
 
-def print_plan(report: Report, plan: Plan) -> None:
-    """The plan: what each step fixes, costs, risks and leads to."""
+def print_plan(report: Report, plan: Plan, *, name: str = "") -> None:
+    """The plan: what each step fixes, costs, risks and leads to. `name` is for people who see several."""
     console = Console(highlight=False)
     console.print(
-        f"Account [bold]{report.account_id}[/]   Level [bold]{report.level}[/]   Score {tenths(report.score)}   "
+        f"{_account(report, name)}   Level [bold]{report.level}[/]   Score {tenths(report.score)}   "
         f"({report.declared} declared)"
     )
     number = 0

@@ -8,14 +8,13 @@ from typing import Any
 
 from kubernetes import client
 from kubernetes.client.exceptions import ApiException
-from urllib3.exceptions import HTTPError
 
 from passmuster.api.approval import Action, Approval, Signature
 from passmuster.api.remediation import Remediation, State
 from passmuster.api.resource import GROUP, VERSION, Definition
 from passmuster.assess.grants import Granted
-from passmuster.kube.connection import MERGE
-from passmuster.model.errors import Unavailable, UserError
+from passmuster.kube.connection import MERGE, answering
+from passmuster.model.errors import UserError
 from passmuster.remediation.rendering import EXECUTABLE
 
 _OVER = {
@@ -84,14 +83,10 @@ def _write(api: Any, body: Any, kind: Definition, approvals: Iterable[Signature]
 def _asked_of(namespace: str, name: str, kind: Definition) -> Iterator[None]:
     """Says what the API server refuses, or that it does not answer, for people."""
     try:
-        yield
+        with answering():
+            yield
     except ApiException as error:
         raise _explained(error, namespace, name, kind) from error
-    except HTTPError as error:
-        raise Unavailable(
-            f"the API server did not answer ({type(error).__name__}): see that the cluster runs, or name another with "
-            "--kubeconfig or --context"
-        ) from error
 
 
 def whoami(api: Any) -> str:

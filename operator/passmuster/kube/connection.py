@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 from kubernetes.config.config_exception import ConfigException
+from urllib3.exceptions import HTTPError
 from yaml import YAMLError
 
 from passmuster.model.errors import Unavailable
@@ -29,7 +31,7 @@ def connect(kubeconfig: Path | None = None, context: str | None = None) -> Any:
             config.load_kube_config(
                 config_file=str(kubeconfig) if kubeconfig else None, context=context, client_configuration=settings
             )
-    except (ConfigException, OSError, YAMLError, UnicodeDecodeError) as error:
+    except (ConfigException, OSError, YAMLError, UnicodeDecodeError, TypeError) as error:
         missing = kubeconfig is not None and not kubeconfig.exists()
         why = f"{kubeconfig} does not exist" if missing else _first_line(error)
         raise Unavailable(
@@ -41,9 +43,23 @@ def connect(kubeconfig: Path | None = None, context: str | None = None) -> Any:
     return client.ApiClient(settings)
 
 
+@contextmanager
+def answering() -> Iterator[None]:
+    """Raises Unavailable with what to do where the API server gives no answer; for commands, which try once."""
+    try:
+        yield
+    except HTTPError as error:
+        raise Unavailable(
+            f"the API server did not answer ({type(error).__name__}): see that the cluster runs, or name another with "
+            "--kubeconfig or --context"
+        ) from error
+
+
 def _first_line(error: Exception) -> str:
     if isinstance(error, (YAMLError, UnicodeDecodeError)):
         return "the kubeconfig is not YAML"
+    if isinstance(error, TypeError):  # the library takes any YAML for a kubeconfig
+        return "the kubeconfig does not have the fields of one"
     return str(error).partition("\n")[0].rstrip(".")
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from kubernetes import client
 from kubernetes.client.exceptions import ApiException
-from urllib3.exceptions import HTTPError
 
 from passmuster.api.resource import GROUP, VERSION
+from passmuster.kube.connection import answering
 from passmuster.model.errors import Unavailable, UserError
 
 
@@ -17,7 +17,8 @@ def reports_of(api: Any, namespace: str, policy: str) -> list[Mapping[str, Any]]
     """Every ReadinessReport of the policy, by name. Raises UserError where there is none, or none may be read."""
     objects = client.CustomObjectsApi(api)
     try:
-        listed = objects.list_namespaced_custom_object(GROUP, VERSION, namespace, "readinessreports")
+        with answering():
+            listed = objects.list_namespaced_custom_object(GROUP, VERSION, namespace, "readinessreports")
     except ApiException as error:
         if error.status == 404:
             raise Unavailable(
@@ -26,8 +27,6 @@ def reports_of(api: Any, namespace: str, policy: str) -> list[Mapping[str, Any]]
             ) from error
         message = f"the API server refused to list the reports of the namespace {namespace} ({error.status})"
         raise UserError(f"{message}: ask for the role passmuster-viewer") from error
-    except HTTPError as error:
-        raise Unavailable(f"the API server did not answer: {type(error).__name__}") from error
     found = [body for body in listed["items"] if body["spec"]["policyRef"]["name"] == policy]
     if not found:
         raise UserError(

@@ -12,14 +12,13 @@ from typing import Any
 
 from kubernetes import client
 from kubernetes.client.exceptions import ApiException
-from urllib3.exceptions import HTTPError
 
 from passmuster.api.policy import ReadinessPolicy
 from passmuster.api.remediation import Remediation, has_own_stack
 from passmuster.api.resource import FINALIZER, GROUP, VERSION
-from passmuster.kube.connection import MERGE
+from passmuster.kube.connection import MERGE, answering
 from passmuster.kube.lease import DURATION, NAME
-from passmuster.model.errors import Unavailable, UserError
+from passmuster.model.errors import UserError
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +31,7 @@ class Held:
     stacks: tuple[str, ...]
 
 
+@answering()
 def held(api: Any) -> list[Held]:
     """Every policy of the cluster that has our finalizer, in the order of their names.
 
@@ -54,8 +54,12 @@ def held(api: Any) -> list[Held]:
     )
 
 
+@answering()
 def let_go(api: Any, policies: list[Held]) -> None:
-    """Takes our finalizer off. What is in AWS stays as it is."""
+    """Takes our finalizer off. What is in AWS stays as it is.
+
+    Raises UserError where the caller may not, and Unavailable where nothing answers.
+    """
     objects = client.CustomObjectsApi(api)
     plural = ReadinessPolicy.definition.plural
     for one in policies:
@@ -69,8 +73,9 @@ def let_go(api: Any, policies: list[Held]) -> None:
                 raise _refused(error, "patch") from error
 
 
+@answering()
 def working(api: Any, namespace: str) -> str | None:
-    """The process that holds the lease now; None where none does."""
+    """The process that holds the lease now; None where none does. Raises as `let_go` does."""
     try:
         spec = client.CoordinationV1Api(api).read_namespaced_lease(NAME, namespace).spec
     except ApiException as error:
@@ -90,8 +95,6 @@ def _every(api: Any, plural: str) -> list[dict[str, Any]]:
         if error.status == 404:  # the definitions are gone, and every object with them
             return []
         raise _refused(error, "list") from error
-    except HTTPError as error:
-        raise Unavailable(f"the API server does not answer: {error}") from error
     return list(listed["items"])
 
 

@@ -18,7 +18,7 @@ from passmuster.report.content import (
     document,
 )
 from passmuster.report.phrasing import dollars
-from passmuster.report.writing import cell, codes, table
+from passmuster.report.writing import code, codes, inert, table
 
 MARKS = {"fail": "✗", "unknown": "?", "pass": "✓", "waived": "✓", "disabled": "–", "none": "–"}
 
@@ -36,11 +36,11 @@ def render(
 
 
 def _lines(shown: Document) -> Iterator[str]:
-    yield f"# {_text(shown.title)}: {shown.reached}"
+    yield f"# {inert(shown.title)}: {shown.reached}"
     yield ""
-    yield f"{_text(shown.declared)} · {_verdict(shown.compliance)} · account {shown.account} · {shown.regions}"
+    yield f"{inert(shown.declared)} · {_verdict(shown.compliance)} · account {shown.account} · {shown.regions}"
     yield ""
-    yield _text(shown.lead)
+    yield inert(shown.lead)
     yield ""
     score = f"score {shown.score} ({shown.score_note})"
     yield f"Critical failing **{shown.critical}** · coverage {shown.coverage} · {score}"
@@ -79,7 +79,7 @@ def _lines(shown: Document) -> Iterator[str]:
         yield ""
         yield f"### {group.phase}"
         yield ""
-        yield _text(group.summary)
+        yield inert(group.summary)
         for check in group.checks:
             yield ""
             yield from _check(check)
@@ -112,14 +112,14 @@ def _lines(shown: Document) -> Iterator[str]:
     yield ""
     yield "## About the inspection"
     yield ""
-    yield from (f"- {_text(name)}: {_text(value)}" for name, value in shown.facts)
+    yield from (f"- {inert(name)}: {inert(value)}" for name, value in shown.facts)
 
 
 def _changes(changes: ChangesEntry) -> Iterator[str]:
     yield ""
     yield "## What changed"
     yield ""
-    yield _text(changes.lead)
+    yield inert(changes.lead)
     if changes.groups:
         yield ""
         yield from _table(
@@ -137,7 +137,7 @@ def _changes(changes: ChangesEntry) -> Iterator[str]:
             yield ""
             yield f"{resources.label}:"
             yield ""
-            yield from (f"- `{_text(r.resource)}` in {r.region}, by `{r.check}`" for r in resources.shown)
+            yield from (f"- {code(r.resource)} in {r.region}, by `{r.check}`" for r in resources.shown)
             if resources.more:
                 yield f"- and {resources.more} more"
 
@@ -146,7 +146,7 @@ def _plan(plan: PlanEntry) -> Iterator[str]:
     yield ""
     yield "## What to do next"
     yield ""
-    yield _text(plan.lead)
+    yield inert(plan.lead)
     for stage in plan.stages:
         yield ""
         yield f"### {stage.phase}: {dollars(stage.cost)} a month"
@@ -167,7 +167,7 @@ def _plan(plan: PlanEntry) -> Iterator[str]:
 
 
 def _step(step: StepEntry) -> Iterator[str]:
-    yield f"{step.number}. **{_text(step.title)}**, {dollars(step.cost)} a month, risk {step.risk}"
+    yield f"{step.number}. **{inert(step.title)}**, {dollars(step.cost)} a month, risk {step.risk}"
     lines = [("fixes", codes(step.fixes)), ("where", f"{step.where}, {step.way}")]
     lines += [("interrupts", step.interrupts), ("waits for", codes(step.waits_for))]
     lines += [("leads to", codes(step.leads_to))]
@@ -175,21 +175,21 @@ def _step(step: StepEntry) -> Iterator[str]:
     lines += [("costs beside", ", ".join(f"{p.title}: {p.amount}" for p in step.positions if p.once))]
     lines += [("depends on usage", ", ".join(step.unpriced)), ("undo", step.undo)]
     lines += [("makes", codes(step.changes))]
-    yield from (f"   - {name}: {_text(value)}" for name, value in lines if value)
+    yield from (f"   - {name}: {inert(value)}" for name, value in lines if value)
 
 
 def _check(check: CheckEntry) -> Iterator[str]:
-    yield f"#### {_verdict(check.verdict)} {_text(check.title)} `{check.id}` ({check.severity})"
+    yield f"#### {_verdict(check.verdict)} {inert(check.title)} `{check.id}` ({check.severity})"
     if check.folded:
         return
     for paragraph in check.why[:1]:
         yield ""
-        yield _text(paragraph)
+        yield inert(paragraph)
     yield ""
     yield f"[How it is judged and fixed]({check.page})"
     for note in check.notes:
         yield ""
-        yield f"> {_text(note)}"
+        yield f"> {inert(note)}"
     if check.acute is not None:
         yield ""
         yield from _findings(check.acute)
@@ -197,11 +197,11 @@ def _check(check: CheckEntry) -> Iterator[str]:
 
 def _findings(findings: Table) -> Iterator[str]:
     for name, text in findings.shared:
-        yield f"{name}: {_text(text)}"
+        yield f"{name}: {inert(text)}"
         yield ""
     yield from _table(
         ("Status", "Resource", "Finding", "Observed", "Expected"),
-        ((_verdict(r.verdict), f"`{r.resource}`", r.message, r.observed, r.expected) for r in findings.rows),
+        ((_verdict(r.verdict), code(r.resource), r.message, r.observed, r.expected) for r in findings.rows),
     )
     if findings.more:
         yield ""
@@ -213,9 +213,4 @@ def _verdict(verdict: Verdict) -> str:
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    return table(header, rows, _text)
-
-
-def _text(value: str) -> str:
-    """Text that stays text: no markup of Markdown's tables or of HTML."""
-    return cell(value).replace("<", "&lt;")
+    return table(header, rows, inert)

@@ -42,21 +42,28 @@ def parsed(text: str, source: str) -> list[Mapping[str, Any]]:
     """The ReadinessReports of a JSON text: one, or a List. Raises InvalidManifest with what is wrong."""
     try:
         document = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidManifest(f"{source}: this is not JSON: {error}") from error
     items = document.get("items") if isinstance(document, Mapping) and document.get("kind") == "List" else [document]
     if not isinstance(items, list) or not items:
         raise InvalidManifest(f"{source}: the List is empty")
-    wrong = next((one for one in items if not isinstance(one, Mapping) or one.get("kind") != "ReadinessReport"), None)
-    if wrong is not None:
+    if not all(map(_is_report, items)):
         hint = "give what `passmuster inspect --output json` printed, or a file of the evidence store"
         raise InvalidManifest(f"{source}: this is no ReadinessReport; {hint}")
     return items
 
 
+def _is_report(document: Any) -> bool:
+    """Whether it is of the kind, and what it says of account and policy can be read."""
+    if not isinstance(document, Mapping) or document.get("kind") != "ReadinessReport":
+        return False
+    spec = document.get("spec")
+    return isinstance(spec, Mapping) and isinstance(spec.get("policyRef", {}), Mapping)
+
+
 def of_account(documents: Iterable[Mapping[str, Any]], account_id: str) -> list[Mapping[str, Any]]:
     """Those of the documents that are reports on an account."""
-    return [one for one in documents if (one.get("spec") or {}).get("accountId") == account_id]
+    return [one for one in documents if one["spec"].get("accountId") == account_id]
 
 
 def read(document: Mapping[str, Any], source: str) -> Stored:

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+_MARKUP = str.maketrans({"\\": "\\\\", "`": "\\`", "[": "\\[", "<": "&lt;"})
+"""What begins markup, as text."""
+
 
 def cell(text: str) -> str:
     """Text on one line in which no character ends a cell of a table."""
@@ -21,9 +24,26 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], text: Callable[[
     yield from ("| " + " | ".join(text(value) for value in row) + " |" for row in rows)
 
 
+def inert(text: str) -> str:
+    """Text on one line that makes no link, picture, tag or cell, whoever chose it; code in it stays code.
+
+    >>> inert("`iam:*` for ![a](b) | <c>")
+    '`iam:*` for !\\\\[a](b) \\\\| &lt;c>'
+    """
+    parts = text.split("`")
+    if len(parts) % 2 == 0 or "``" in text or "\\`" in text:  # not code as Markdown understands it
+        parts = [text]
+    return cell("`".join(part if n % 2 else part.translate(_MARKUP) for n, part in enumerate(parts)))
+
+
+def code(name: str) -> str:
+    """A name as code, also one that has the mark of code in it."""
+    return "`" + name.replace("`", "'") + "`"
+
+
 def codes(names: Iterable[str]) -> str:
     """Names as code, with commas between them."""
-    return ", ".join(f"`{name}`" for name in names)
+    return ", ".join(map(code, names))
 
 
 def numbered(steps: Iterable[str]) -> Iterator[str]:
