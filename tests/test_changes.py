@@ -45,15 +45,19 @@ def _named(call: ast.Call) -> tuple[str, str]:
     return ast.unparse(call.func.value).rpartition(".")[2], call.func.attr
 
 
+@cache
+def _called() -> Mapping[str, frozenset[tuple[str, str]]]:
+    """What each module calls: methods on what they are called on, and on anything."""
+    named = {name: {_named(call) for call in _calls(tree)} for name, tree in product().items()}
+    return {
+        name: frozenset((owner, method) for one, method in calls for owner in (one, ""))
+        for name, calls in named.items()
+    }
+
+
 def _where(*methods: tuple[str, str]) -> set[str]:
     """The modules that call one of these; an empty owner is any."""
-    wanted = set(methods)
-    return {
-        name
-        for name, tree in product().items()
-        for call in _calls(tree)
-        if {_named(call), ("", _named(call)[1])} & wanted
-    }
+    return {name for name, calls in _called().items() if calls.intersection(methods)}
 
 
 def test_few_modules_hold_a_client_of_aws() -> None:

@@ -54,11 +54,18 @@ class Served:
             connection.close()
 
 
-@pytest.fixture
-def served(tmp_path: Path) -> Iterator[Served]:
-    made = Served(tmp_path)
+@pytest.fixture(scope="module")
+def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    made = Served(tmp_path_factory.mktemp("port"))
     yield made
     made.port.stop()
+
+
+@pytest.fixture
+def served(port: Served) -> Served:
+    """The port of a healthy operator."""
+    port.health = port.readiness = None
+    return port
 
 
 def _post(served: Served, body: bytes, **headers: str) -> tuple[int, str, Any]:
@@ -203,9 +210,11 @@ def test_a_port_that_is_taken_is_refused_in_words() -> None:
 
 
 def test_after_the_end_nothing_listens_and_no_thread_is_left(tmp_path: Path) -> None:
+    before = {*threading.enumerate()}
     served = Served(tmp_path)
     served.ask("GET", "/healthz")
+    (listening,) = {one for one in threading.enumerate() if one.name == "http"} - before
     served.port.stop()
     with pytest.raises(OSError, match="refused"):
         served.ask("GET", "/healthz")
-    assert not any(thread.name == "http" and thread.is_alive() for thread in threading.enumerate())
+    assert not listening.is_alive()

@@ -18,6 +18,8 @@ import pytest
 from passmuster.sandbox import binaries
 from passmuster.sandbox.binaries import Archive, Binaries, BinariesUnavailable
 
+pytestmark = pytest.mark.slow
+
 NAMES = ("kube-apiserver", "etcd", "kubectl")
 TOOLCHAIN = Path(binaries.__file__).with_name("toolchain")
 
@@ -26,8 +28,6 @@ Serve = Callable[[bytes], str]
 GO = """\
 #!{python} -S
 import os, pathlib, sys
-
-pytestmark = pytest.mark.slow
 if sys.argv[1] == "version":
     print("go version {version} linux/amd64")
     sys.exit()
