@@ -229,6 +229,7 @@ def test_a_policy_without_its_account_stalls_and_says_what_to_do(world: World) -
     world.turn()
     assert condition(world.policy, "Stalled")["reason"] == "AccountNotFound"
     assert "gone" in condition(world.policy, "Stalled")["message"]
+    assert world.policy["status"]["summary"]["account"] == "gone"
     assert world.aws.requests == []
 
 

@@ -57,10 +57,12 @@ def write_report(
     document = documents.report_document(key.name, key.namespace, owner.name, outcome.report, plan)
     billed = documents.billed_documents(billed_readings(outcome.snapshot))
     stored = services.cluster.get(key)
+    if stored is not None and not _is_of(stored, policy):
+        services.cluster.delete(key)
+        stored = None
     if stored is None:
         document["metadata"]["ownerReferences"] = [owner_reference(owner, policy)]
         stored = services.cluster.create(REPORTS, {k: v for k, v in document.items() if k != "status"})
-    stored = _owned(services, key, stored, owner_reference(owner, policy))
     before = stored.get("status") or {}
     changes = _changes(before, previous, outcome.report)
     told = _Told(outcome.report, plan, changes, before)
@@ -80,11 +82,9 @@ def write_report(
     services.fleet.put(key, Figures.of(owner, merged, policy.spec.minimum_score))
 
 
-def _owned(services: Services, key: Key, stored: Object, owner: Mapping[str, Any]) -> Object:
-    """The report as the policy's own: that of a policy made again would else go with the one that was deleted."""
-    if any(known["uid"] == owner["uid"] for known in stored["metadata"].get("ownerReferences") or ()):
-        return stored
-    return services.cluster.patch(key, {"metadata": {"ownerReferences": [owner]}}) or stored
+def _is_of(stored: Object, policy: ReadinessPolicy) -> bool:
+    """Whether a report is this policy's: that of another one of its name, deleted since, goes with that one."""
+    return any(owner["uid"] == policy.metadata.uid for owner in stored["metadata"].get("ownerReferences") or ())
 
 
 def correct_report(

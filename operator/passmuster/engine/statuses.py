@@ -96,10 +96,15 @@ class PolicyWriter:
         return next((c["reason"] for c in self._stored.get("conditions") or () if c["type"] == kind.value), None)
 
     def save(self, members: Mapping[str, Any]) -> None:
-        """Writes the status with these members, if it says something new or the last one is old."""
+        """Writes the status with these members, if it says something new or the last one is old.
+
+        The account that the policy names is shown also where there is no verdict on it.
+        """
+        known = {**self._stored, **members}
+        named = ((self._body.get("spec") or {}).get("accountRef") or {}).get("name")
         status = {
-            **self._stored,
-            **members,
+            **known,
+            "summary": {**(known.get("summary") or {}), **({"account": named} if named else {})},
             "observedGeneration": self._generation,
             "conditions": conditions_document(self._conditions),
         }

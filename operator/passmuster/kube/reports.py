@@ -26,7 +26,8 @@ def reports_of(api: Any, namespace: str, policy: str) -> list[Mapping[str, Any]]
                 "(kubectl apply --server-side -f crds/)"
             ) from error
         message = f"the API server refused to list the reports of the namespace {namespace} ({error.status})"
-        raise UserError(f"{message}: ask for the role passmuster-viewer") from error
+        way_out = "ask for the role passmuster-viewer" if error.status in (401, 403) else "try again"
+        raise UserError(f"{message}: {way_out}") from error
     found = [body for body in listed["items"] if body["spec"]["policyRef"]["name"] == policy]
     if not found:
         raise UserError(
