@@ -129,6 +129,15 @@ def making(aws: SimulatedAWS, bare: None, building: Building) -> Making:
     return make
 
 
+def changed_for_good(making: Making, judged: Sequence[str], name: str = "cloudtrail") -> World:
+    """A policy after a change that it takes along when it goes."""
+    world = making(judged=judged)
+    world.policy_spec(deletionPolicy="Delete")
+    world.approve(name)
+    world.until("Applied", name=name)
+    return world
+
+
 @pytest.fixture
 def bare(aws: SimulatedAWS) -> Iterator[None]:
     """Once the changes of a test are taken back, what it changed goes too."""

@@ -6,7 +6,7 @@ import copy
 
 import pytest
 
-from engine.conftest import GROUP, Making, groups
+from engine.conftest import GROUP, Making, changed_for_good, groups
 from passmuster.engine.ports import ACCOUNTS, Key
 from passmuster.sandbox.simulated_aws import DEFAULT_ACCOUNT, SimulatedAWS
 from turns import ACCOUNT, POLICY, World
@@ -21,10 +21,7 @@ BOTH = pytest.mark.parametrize("name", MADE)
 
 def applied(making: Making, name: str) -> World:
     """A policy with deletionPolicy Delete after a change."""
-    world = making(judged=MADE[name])
-    world.policy_spec(deletionPolicy="Delete")
-    world.approve(name)
-    world.until("Applied", name=name)
+    world = changed_for_good(making, MADE[name], name)
     world.turn()
     return world
 

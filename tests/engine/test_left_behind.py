@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from engine.conftest import Making, insights
+from engine.conftest import Making, changed_for_good, insights
 from passmuster.engine.ports import ACCOUNTS, REMEDIATIONS, Key, Object
 from passmuster.sandbox.simulated_aws import SimulatedAWS
 from turns import ACCOUNT, POLICY, World, condition
@@ -76,10 +76,7 @@ def test_an_object_that_cannot_be_read_is_named_with_what_is_wrong_in_it(making:
 
 
 def test_a_policy_is_not_let_go_while_an_account_cannot_be_read(making: Making) -> None:
-    world = making(judged=TRAIL)
-    world.policy_spec(deletionPolicy="Delete")
-    world.approve()
-    world.until("Applied")
+    world = changed_for_good(making, TRAIL)
     world.account_spec(future={"of": "another version"})
     world.cluster.delete(POLICY)
     world.turn(2)
@@ -116,10 +113,7 @@ def test_a_policy_that_does_nothing_is_held_nevertheless_once_it_says_delete(mak
 @pytest.mark.parametrize("gone", ["account", "role"])
 def test_what_nobody_can_look_for_any_more_is_told_as_the_policy_goes(making: Making, gone: str) -> None:
     """As where everything is deleted at once, and the Remediations went first."""
-    world = making(judged=TRAIL)
-    world.policy_spec(deletionPolicy="Delete")
-    world.approve()
-    world.until("Applied")
+    world = changed_for_good(making, TRAIL)
     uid = world.policy["metadata"]["uid"]
     world.cluster.delete(POLICY)
     world.cluster.delete(world.key())
@@ -138,10 +132,7 @@ def test_what_nobody_can_look_for_any_more_is_told_as_the_policy_goes(making: Ma
 
 
 def test_the_finalizers_of_others_stay(making: Making) -> None:
-    world = making(judged=TRAIL)
-    world.policy_spec(deletionPolicy="Delete")
-    world.approve()
-    world.until("Applied")
+    world = changed_for_good(making, TRAIL)
     world.turn()
 
     def somebody_holds_it_too(_: Key, status: Object) -> None:

@@ -283,6 +283,11 @@ def get(conditions: Iterable[Condition], kind: ConditionType) -> Condition | Non
     return next((condition for condition in conditions if condition.type is kind), None)
 
 
+def says(conditions: Iterable[Condition], reason: str) -> bool:
+    """Whether a condition is there for this reason."""
+    return any(condition.reason == reason for condition in conditions)
+
+
 def set_condition(
     conditions: Sequence[Condition],
     kind: ConditionType,

@@ -158,7 +158,7 @@ class Stacks:
             token = answer.get("NextToken")
             if not token:
                 break
-        parameters = answer.get("Parameters", [])
+        parameters, resolved = _parameters(answer)
         return ChangeSet(
             id=answer["ChangeSetId"],
             stack_id=answer["StackId"],
@@ -166,8 +166,8 @@ class Stacks:
             execution=answer.get("ExecutionStatus", ""),
             reason=answer.get("StatusReason", ""),
             changes=tuple(changes),
-            parameters={p["ParameterKey"]: p.get("ParameterValue", "") for p in parameters},
-            resolved={p["ParameterKey"]: p["ResolvedValue"] for p in parameters if "ResolvedValue" in p},
+            parameters=parameters,
+            resolved=resolved,
         )
 
     def change_sets(self, stack: str) -> tuple[str, ...]:
@@ -296,18 +296,30 @@ class Stacks:
 
 
 def _stack(found: Mapping[str, Any]) -> Stack:
-    parameters = found.get("Parameters", [])
+    parameters, resolved = _parameters(found)
     return Stack(
         id=found["StackId"],
         name=found["StackName"],
         status=found["StackStatus"],
         reason=found.get("StackStatusReason", ""),
-        parameters={p["ParameterKey"]: p.get("ParameterValue", "") for p in parameters},
+        parameters=parameters,
         tags={t["Key"]: t["Value"] for t in found.get("Tags", [])},
         capabilities=tuple(found.get("Capabilities", ())),
-        resolved={p["ParameterKey"]: p["ResolvedValue"] for p in parameters if "ResolvedValue" in p},
+        resolved=resolved,
         parent=found.get("ParentId", "") or found.get("RootId", ""),
     )
+
+
+def _parameters(found: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
+    """What a stack or a change set was given, by parameter, and what was found where that names another place."""
+    given = found.get("Parameters", [])
+    values = {one["ParameterKey"]: one.get("ParameterValue", "") for one in given}
+    return values, {one["ParameterKey"]: one["ResolvedValue"] for one in given if "ResolvedValue" in one}
+
+
+def made_by(tags: Mapping[str, str], policy_uid: str, cluster_uid: str) -> bool:
+    """Whether tags say that a stack was made for this policy of this cluster."""
+    return (tags.get(OWNED_BY_POLICY), tags.get(OWNED_BY_CLUSTER)) == (policy_uid, cluster_uid)
 
 
 def _waits(summary: Mapping[str, Any]) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from passmuster.api import durations
+from passmuster.api.account import AWSAccount
 from passmuster.api.conditions import ConditionStatus, ConditionType
 from passmuster.api.fields import LabelSelector
 from passmuster.engine.cache import Cache
@@ -75,6 +76,11 @@ def selection(spec: Mapping[str, Any]) -> Callable[[Object], bool]:
     except ValidationError:
         return lambda _: False
     return lambda account: selector.selects(account["metadata"].get("labels") or {})
+
+
+def selects(spec: Mapping[str, Any], account: AWSAccount) -> bool:
+    """The same of one account, as it was read."""
+    return selection(spec)({"metadata": {"name": account.metadata.name, "labels": account.metadata.labels}})
 
 
 def _seconds(interval: str | None) -> float:

@@ -15,9 +15,9 @@ from passmuster.api.conditions import ConditionReason
 from passmuster.api.policy import DeletionPolicy, ReadinessPolicy
 from passmuster.api.remediation import Remediation, has_own_stack
 from passmuster.api.resource import FINALIZER
-from passmuster.aws.stacks import MADE_AS, OWNED_BY_CLUSTER, OWNED_BY_POLICY, Stack, Stacks
-from passmuster.engine.declared import selection
-from passmuster.engine.life import SOON, WAITING
+from passmuster.aws.stacks import MADE_AS, MADE_FOR, OWNED_BY_POLICY, Stack, Stacks, made_by
+from passmuster.engine.declared import selects
+from passmuster.engine.life import SOON, WAITING, token_of
 from passmuster.engine.ports import ACCOUNTS, REMEDIATIONS, Cluster, Key, Object
 from passmuster.engine.services import Services
 from passmuster.engine.statuses import policy_event
@@ -59,15 +59,19 @@ class Ending:
         except TenancyError as unreadable:
             self._say_left(policy, "What was made for the policy", unreadable)
             return WAITING
-        noted = self.noted(key)
+        noted = self._noted(key)
         return self._end_noted(noted, policy, accounts) or self._end_unnoted(policy, accounts, told=bool(noted))
 
-    def noted(self, key: Key) -> list[Object]:
+    def has_stacks(self, key: Key, policy: ReadinessPolicy) -> bool:
+        """Whether there are stacks of a policy that is not to be let go without them, or may be."""
+        return bool(self._noted(key)) or self._unnoted(policy)
+
+    def _noted(self, key: Key) -> list[Object]:
         """The remediations of a policy whose stack is ours, as the API server has them now."""
         there = self.services.cluster.list(REMEDIATIONS, key.namespace)
         return [body for body in there if body["spec"]["policyRef"]["name"] == key.name and has_own_stack(body)]
 
-    def unnoted(self, policy: ReadinessPolicy) -> bool:
+    def _unnoted(self, policy: ReadinessPolicy) -> bool:
         """Whether AWS holds stacks of the policy, or may: where it cannot be asked, nothing is released."""
         try:
             return any(any(_made(stacks, policy, self._uid)) for stacks in self._places(policy, self._accounts()))
@@ -110,9 +114,12 @@ class Ending:
 
     def _is_ours(self, policy: ReadinessPolicy, remediation: Remediation, stacks: Stacks, stack: Stack) -> bool:
         """Whether a stack was made by this remediation for this policy, and not for another one of its name."""
-        if not adoption.is_made_for(stacks, stack, remediation):
-            return False
-        return stack.status == "REVIEW_IN_PROGRESS" or _is_made(adoption.tags_of(stacks, stack), policy, self._uid)
+        if stack.status == "REVIEW_IN_PROGRESS":  # without tags and template, but with change sets
+            prepared = remediation.status.change_set
+            return prepared is not None and stacks.change_set(stack.name, prepared.name) is not None
+        tags = adoption.tags_of(stacks, stack)
+        named = tags.get(MADE_FOR) == remediation.metadata.name[-128:]
+        return named and made_by(tags, policy.metadata.uid or "", self._uid)
 
     def _reach(self, policy: ReadinessPolicy, account: AWSAccount | None, remediation: Remediation) -> Stacks:
         """CloudFormation where a stack is. Raises TenancyError where nothing of ours may act any more."""
@@ -176,13 +183,8 @@ def _made(stacks: Stacks, policy: ReadinessPolicy, cluster: str) -> Iterator[tup
     for stack in stacks.every():
         if stack.name.startswith(STACK_PREFIX) and stack.status not in ("REVIEW_IN_PROGRESS", "DELETE_COMPLETE"):
             tags = adoption.tags_of(stacks, stack)
-            if _is_made(tags, policy, cluster):
+            if made_by(tags, policy.metadata.uid or "", cluster):
                 yield stack, tags
-
-
-def _is_made(tags: Mapping[str, str], policy: ReadinessPolicy, cluster: str) -> bool:
-    """Whether tags say that a stack was made for this policy of this cluster."""
-    return (tags.get(OWNED_BY_POLICY), tags.get(OWNED_BY_CLUSTER)) == (policy.metadata.uid, cluster)
 
 
 def finalized(cluster: Cluster, key: Key, *, hold: bool) -> Object | None:
@@ -209,7 +211,7 @@ def _end(stacks: Stacks, stack: Stack, digest: str) -> float:
         why = own_stack.why(stacks, stack)
         raise ChangeFailed(ConditionReason.STACK_FAILED, f"{why}: delete it by hand, or set deletionPolicy Retain")
     if not stack.busy:
-        stacks.delete(stack.name, f"passmuster-{digest[7:17]}-finalize")
+        stacks.delete(stack.name, token_of(digest, "finalize"))
     return SOON
 
 
@@ -221,5 +223,4 @@ def _account_of(remediation: Remediation, policy: ReadinessPolicy, accounts: lis
 
 def _uses(policy: ReadinessPolicy, account: AWSAccount) -> bool:
     """Whether the policy names or selects the account."""
-    labelled = {"metadata": {"name": account.metadata.name, "labels": account.metadata.labels}}
-    return selection(policy.spec.body())(labelled)
+    return selects(policy.spec.body(), account)

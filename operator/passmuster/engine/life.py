@@ -11,11 +11,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from passmuster.api.conditions import Condition, ConditionReason, ConditionType, conditions_document, set_condition
+from passmuster.api.conditions import (
+    Condition,
+    ConditionReason,
+    ConditionType,
+    conditions_document,
+    says,
+    set_condition,
+)
 from passmuster.api.fields import written
 from passmuster.api.remediation import Remediation, RemediationStatus, State
 from passmuster.assess.plan import Step
-from passmuster.aws.stacks import MADE_AS, MADE_FOR, OWNED_BY_CLUSTER, OWNED_BY_POLICY, Stack, Stacks
+from passmuster.aws.stacks import MADE_AS, MADE_FOR, OWNED_BY_CLUSTER, OWNED_BY_POLICY, Stack, Stacks, made_by
 from passmuster.aws.steps import Steps
 from passmuster.engine.documents import merge_patch, sentence
 from passmuster.engine.ports import REMEDIATIONS, Cluster, Key, Object
@@ -114,7 +121,7 @@ class Life:
     @property
     def token(self) -> str:
         """What names the present attempt in AWS."""
-        return f"passmuster-{self.digest[7:17]}-{self.attempt}"
+        return token_of(self.digest, self.attempt)
 
     @property
     def definition(self) -> Definition | None:
@@ -138,11 +145,7 @@ class Life:
 
     def owns(self, stack: Stack) -> bool:
         """Whether the stack was made by this policy of this cluster."""
-        governed = self.situation.governed
-        return (
-            stack.tags.get(OWNED_BY_POLICY) == (governed.policy.metadata.uid or "")
-            and stack.tags.get(OWNED_BY_CLUSTER) == self.situation.cluster_uid
-        )
+        return made_by(stack.tags, self.situation.governed.policy.metadata.uid or "", self.situation.cluster_uid)
 
     def note_stack(self, stack: Stack) -> None:
         """Writes down a stack as AWS describes it."""
@@ -232,7 +235,7 @@ class Life:
 
     def says(self, reason: ConditionReason) -> bool:
         """Whether a condition is there for this reason."""
-        return any(c.reason == reason for c in self._conditions)
+        return says(self._conditions, reason)
 
     def holds(self, kind: ConditionType) -> bool:
         """Whether a condition is True."""
@@ -276,6 +279,11 @@ class Life:
         at_work = state in UNDER_WAY and not trouble
         self.put(ConditionType.RECONCILING, at_work, reason, message)
         self.put(ConditionType.STALLED, trouble, reason, message)
+
+
+def token_of(digest: str, what: object) -> str:
+    """What names in AWS something that is done for an intent, so that it has one effect."""
+    return f"passmuster-{digest[7:17]}-{what}"
 
 
 def standing(report: Report) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from passmuster.api.conditions import ConditionReason, ConditionType, conditions_document, set_condition
+from passmuster.api.conditions import ConditionReason, ConditionType, conditions_document, says, set_condition
 from passmuster.api.fields import written
 from passmuster.api.policy import ReadinessPolicy
 from passmuster.api.remediation import Remediation, State, Way
@@ -83,13 +83,14 @@ class Proposals:
             known = Remediation.read(body) if body["spec"]["accountId"] not in governed else None
             if known is None or not _is_left(known) or _is_told(known):
                 continue
-            fresh = self._as_it_is(key.name)
-            if fresh is None or _is_told(Remediation.read(fresh)):
+            now = self._as_it_is(key.name)
+            fresh = Remediation.read(now) if now is not None else None
+            if fresh is None or _is_told(fresh):
                 continue
-            if _is_prepared(Remediation.read(fresh)):
-                self._say_left(Remediation.read(fresh))
-            elif _is_left(Remediation.read(fresh)):
-                self._supersede(Remediation.read(fresh), "The policy no longer governs the account")
+            if _is_prepared(fresh):
+                self._say_left(fresh)
+            elif _is_left(fresh):
+                self._supersede(fresh, "The policy no longer governs the account")
 
     def _as_it_is(self, name: str) -> Object | None:
         """The object as the API server has it now: the watch may not have brought what was done in AWS since."""
@@ -101,9 +102,9 @@ class Proposals:
     def _give_up(self, name: str, governed: Governed) -> None:
         """What is no longer proposed, and of which nothing is in AWS."""
         body = self._as_it_is(name)
-        if body is None or not _is_idle(Remediation.read(body)):
+        remediation = Remediation.read(body) if body is not None else None
+        if remediation is None or not _is_idle(remediation):
             return
-        remediation = Remediation.read(body)
         if governed.modes[remediation.spec.phase] is Mode.OBSERVE:
             key = Key(REMEDIATIONS, self.key.namespace, name)
             self.services.cluster.delete(key)
@@ -254,7 +255,7 @@ def _is_left(remediation: Remediation) -> bool:
 
 def _is_told(remediation: Remediation) -> bool:
     """Whether it says already that the policy governs its account no more."""
-    return any(condition.reason == ConditionReason.NOT_GOVERNED for condition in remediation.status.conditions)
+    return says(remediation.status.conditions, ConditionReason.NOT_GOVERNED)
 
 
 def _is_prepared(remediation: Remediation) -> bool:

@@ -36,7 +36,7 @@ from passmuster.aws.stacks import Stacks
 from passmuster.aws.steps import Steps
 from passmuster.checks.judge import calls_of
 from passmuster.engine import documents, granted
-from passmuster.engine.declared import selection
+from passmuster.engine.declared import selects
 from passmuster.engine.ending import Ending, finalized
 from passmuster.engine.evidence import gathered
 from passmuster.engine.fleet import Figures
@@ -291,8 +291,7 @@ class Reconciler:
 
     def policies_of(self, account: AWSAccount) -> list[Key]:
         """The policies that use an account."""
-        used = {"metadata": {"name": account.metadata.name, "labels": account.metadata.labels}}
-        return [key for key, body in self._services.cache.all(POLICIES) if selection(body["spec"])(used)]
+        return [key for key, body in self._services.cache.all(POLICIES) if selects(body["spec"], account)]
 
     def reconcile_account(self, key: Key) -> None:
         """An account that nobody uses still says so; one that is used is written by the turns of its policies."""
@@ -831,12 +830,9 @@ class _Turn:
         wanted = self.policy.spec.deletion_policy is DeletionPolicy.DELETE
         if wanted and self._hold_noted():
             return
-        if FINALIZER in self.policy.metadata.finalizers and not (wanted and self._has_stacks()):
+        held = FINALIZER in self.policy.metadata.finalizers
+        if held and not (wanted and self.reconciler.ending.has_stacks(self.key, self.policy)):
             self._finalize(hold=False)
-
-    def _has_stacks(self) -> bool:
-        ending = self.reconciler.ending
-        return bool(ending.noted(self.key)) or ending.unnoted(self.policy)
 
     def _finalize(self, *, hold: bool) -> None:
         patched = finalized(self.services.cluster, self.key, hold=hold)

@@ -13,7 +13,7 @@ from typing import Any
 
 from passmuster.api.conditions import ConditionReason
 from passmuster.api.fields import written
-from passmuster.api.remediation import Remediation, State
+from passmuster.api.remediation import State
 from passmuster.aws.stacks import MADE_AS, MADE_FOR, ChangeSet, Import, Intent, Stack, Stacks
 from passmuster.engine.life import SOON, Life, StackStuck
 from passmuster.engine.ways import own_stack, recording
@@ -86,8 +86,7 @@ class Adoption:
         return replace(stack, tags=self._note(stack).get("Tags", {}))
 
     def _note(self, stack: Stack) -> Mapping[str, Any]:
-        body = self.stacks.template(stack.id)
-        return adoption.note_in(document_of(body)) if body else {}
+        return _note_of(self.stacks, stack)
 
     def _model(self, wanted: Desired) -> dict[str, Any]:
         """The resource as AWS describes it right now. Raises ChangeRefused where it may not be adopted."""
@@ -247,13 +246,11 @@ def tags_of(stacks: Stacks, stack: Stack) -> Mapping[str, str]:
     """What says for whom a stack was made: its tags, or what the template of an adoption notes in place of them."""
     if MADE_FOR in stack.tags:
         return stack.tags
-    noted: Mapping[str, str] = adoption.note_in(document_of(stacks.template(stack.id))).get("Tags", {})
+    noted: Mapping[str, str] = _note_of(stacks, stack).get("Tags", {})
     return noted
 
 
-def is_made_for(stacks: Stacks, stack: Stack, remediation: Remediation) -> bool:
-    """Whether a stack at rest is a remediation's. One in review has neither tags nor a template, but change sets."""
-    if stack.status == "REVIEW_IN_PROGRESS":
-        prepared = remediation.status.change_set
-        return prepared is not None and stacks.change_set(stack.name, prepared.name) is not None
-    return tags_of(stacks, stack).get(MADE_FOR) == remediation.metadata.name[-128:]
+def _note_of(stacks: Stacks, stack: Stack) -> Mapping[str, Any]:
+    """What the template of an adoption notes; nothing in any other."""
+    body = stacks.template(stack.id)
+    return adoption.note_in(document_of(body)) if body else {}
